@@ -147,6 +147,12 @@ impl Kind {
     /// The kind of most events that need no attention. Its key also lists those that a calm list leaves out.
     pub const HUSHED: Kind = Kind::Open;
 
+    /// A kind of which tracetui itself makes events. If none arrives, its program does not run or reads wrong offsets.
+    pub const CHECKED: Kind = Kind::Open;
+
+    /// The kind of the requests to io_uring that an event of their end completes.
+    pub const REQUESTED: Kind = Slot::OpenUring.kind();
+
     /// Bytes of the longest title.
     pub const TITLE_LEN: usize = 4;
 

@@ -35,6 +35,7 @@ use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
 use tracetui_shared::id::{CgroupId, KernelAddr, Uid};
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::tcp::{TcpRecord, op, outcome};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes as _;
@@ -223,7 +224,8 @@ pub fn diff(bytes: &[u8]) -> String {
         run
     });
     // What is absent cannot be compared, and is not a fault.
-    (a.gaps.absent[0], b.gaps.incomplete) = (bytes.len().is_multiple_of(2), bytes.len().is_multiple_of(3));
+    a.gaps.absent = if bytes.len().is_multiple_of(2) { Kind::PROBED[0].into() } else { KindSet::NONE };
+    b.gaps.incomplete = bytes.len().is_multiple_of(3);
     let report = compare(a, Vec::new(), b, &[]);
     let all = Show { rest: true, noise: true, slower: true };
     for charset in [Charset::Utf8, Charset::Ascii] {

@@ -248,7 +248,7 @@ impl Live {
         let names = names.or_else(|| changes.is_some().then(stacks::StackNames::start));
         freeze(helpers.map().fd().as_fd()).map_err(StartError::Freeze)?;
         let mut probes = attached.probes;
-        if options.kinds.contains(Kind::Open) && !loss_counters::sees_an_open(&cpus) {
+        if options.kinds.contains(Kind::CHECKED) && !loss_counters::sees_an_open(&cpus) {
             probes.iter_mut().for_each(ProbeStatus::is_never_run);
         }
         let started = capture.tasks.started();

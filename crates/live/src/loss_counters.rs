@@ -58,7 +58,7 @@ impl CpuStates {
 pub(super) fn sees_an_open(cpus: &CpuStates) -> bool {
     const TRIES: u32 = 10;
     let met = || -> u64 {
-        let slots = || Slot::of_kind(Kind::Open).filter(|slot| slot.shows() == Shows::Most);
+        let slots = || Slot::of_kind(Kind::CHECKED).filter(|slot| slot.shows() == Shows::Most);
         cpus.read().iter().flat_map(|cpu| slots().map(|slot| cpu.slots[slot as usize].met)).sum()
     };
     let before = met();

@@ -29,7 +29,7 @@ pub struct ProbeStatus {
 impl ProbeStatus {
     /// Records that the kernel has attached this probe of opens, but does not run it.
     pub(super) fn is_never_run(&mut self) {
-        if self.attached && shows_most(self.name, Kind::Open) {
+        if self.attached && shows_most(self.name, Kind::CHECKED) {
             self.attached = false;
             self.why = Some("attached, but a file open by tracetui did not trigger it".to_owned());
             self.remedy = Some("restart tracetui; if that does not help, reboot".to_owned());

@@ -337,8 +337,8 @@ impl App {
     }
 
     /// Whether events of this kind are collected.
-    pub(crate) fn is_traced(&self, kind: Kind) -> bool {
-        self.pipeline.kinds().is_none_or(|kinds| kinds.contains(kind))
+    pub(crate) fn is_traced(&self, kinds: impl Into<KindSet>) -> bool {
+        self.pipeline.kinds().is_none_or(|traced| !(traced & kinds.into()).is_empty())
     }
 
     /// Whether COMMAND runs, or without one the trace.

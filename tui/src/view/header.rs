@@ -87,25 +87,21 @@ fn ended(app: &App, account: &Account, theme: Theme) -> Option<(Vec<Piece>, Vec<
     let how = output.ended.as_deref()?;
     let name = text::escape_in(output.name.as_bytes(), theme.charset, 40);
     let style = if how == "exit 0" { theme.strong() } else { theme.failure() };
-    let Summary { execs, failed_opens, failed_execs, ran_ns, cpu_ns, .. } = app.summary;
+    let Summary { execs, ran_ns, cpu_ns, .. } = app.summary;
     let cpu = if cpu_ns < MUCH_CPU { String::new() } else { format!(" (CPU {})", duration(cpu_ns)) };
     let after = ran_ns.map_or(String::new(), |ns| format!("after {}{cpu}", duration(ns)));
     let captured = app.pipeline.kinds().unwrap_or(KindSet::BY_DEFAULT);
     let delivered = |kind| app.summary.delivered(account, kind);
-    let count = |kind, count, nouns| {
+    let count = |kind, count, nouns, more| {
         let least = if account.kind(kind).lost.sum() > 0 { "at least " } else { "" };
-        captured.contains(kind).then(|| format!("{least}{}", counted(count, nouns)))
+        let failed = Some(app.summary.failed(kind)).filter(|failed| *failed > 0).map(grouped);
+        let failed = failed.map_or_else(String::new, |failed| format!(" ({more}{failed} failed)"));
+        captured.contains(kind).then(|| format!("{least}{}{failed}", counted(count, nouns)))
     };
-    let processes = count(Kind::Exit, delivered(Kind::Exit), ["process", "processes"]);
-    let mut opens = count(Kind::Open, delivered(Kind::Open), ["open", "opens"]);
-    if let Some(opens) = opens.as_mut().filter(|_| failed_opens > 0) {
-        opens.push_str(&format!(" ({} failed)", grouped(failed_opens)));
-    }
+    let processes = count(Kind::Exit, delivered(Kind::Exit), ["process", "processes"], "");
+    let opens = count(Kind::Open, delivered(Kind::Open), ["open", "opens"], "");
     // A failed exec starts no program, so it is not counted here.
-    let mut execs = count(Kind::Exec, execs, ["exec", "execs"]);
-    if let Some(execs) = execs.as_mut().filter(|_| failed_execs > 0) {
-        execs.push_str(&format!(" (+{} failed)", grouped(failed_execs)));
-    }
+    let execs = count(Kind::Exec, execs, ["exec", "execs"], "+");
     let slowest = slowest(app, theme).map(|slowest| format!("slowest {slowest}"));
     let said = |counts: &[&Option<String>]| {
         counts.iter().copied().flatten().cloned().collect::<Vec<_>>().join(&format!(" {} ", theme.dot()))

@@ -20,8 +20,8 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use tracetui_events::event::parts::Role;
 use tracetui_events::event::process::Origin;
+use tracetui_events::event::{Takes, taking};
 use tracetui_events::text::{self, Charset, short};
-use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
 
 /// The cells that a remark leaves to the command, or half of the room.
@@ -168,7 +168,7 @@ fn used(seen: &Seen<'_>, write: impl FnOnce(Cost) -> String) -> String {
 /// A number of opens, or `-` if they are not traced.
 fn opens(number: u64, app: &App, theme: Theme) -> String {
     match number {
-        _ if !app.is_traced(Kind::Open) => "-".to_owned(),
+        _ if !app.is_traced(taking(Takes::Contents)) => "-".to_owned(),
         0 => theme.dot().to_owned(),
         number => short(number),
     }

@@ -11,13 +11,13 @@ use super::search::searches;
 use super::strings::{StringTable, each};
 use super::tree::{Alone, Pair, RoleNode, Side, Tree, swapped, tokens};
 use super::uses::{Activity, Did, FileUses, Other, did};
-use crate::event::{Compared, compared};
+use crate::event::{Compared, Takes, compared, taking};
 use crate::filter::Glob;
 use crate::limits;
 use foldhash::{HashMap, HashSet, fast::RandomState};
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 
 /// What the two runs did, by what it was done to.
 type Sums<T> = [Vec<(u32, T)>; 2];
@@ -88,14 +88,15 @@ impl Comparison<'_> {
         counted
     }
 
-    /// Whether both runs recorded a kind.
-    fn compares(&self, kind: Kind) -> bool {
-        !self.gaps.0.lacks(kind) && !self.gaps.1.lacks(kind)
+    /// Whether both runs recorded the kinds.
+    fn compares(&self, kinds: impl Into<KindSet>) -> bool {
+        let kinds = kinds.into();
+        !self.gaps.0.lacks(kinds) && !self.gaps.1.lacks(kinds)
     }
 
-    /// Whether events of a kind of the role may be missing on a side: they were lost, or the process still runs.
-    fn may_lack(&self, side: Side, kind: Kind, pair: usize) -> bool {
-        self.gaps(side).may_lack(kind) || self.runs(side, pair)
+    /// Whether events of the kinds of the role may be missing on a side: they were lost, or the process still runs.
+    fn may_lack(&self, side: Side, kinds: impl Into<KindSet>, pair: usize) -> bool {
+        self.gaps(side).may_lack(kinds) || self.runs(side, pair)
     }
 
     /// Whether processes that the role started may be missing on a side.
@@ -170,7 +171,7 @@ impl Comparison<'_> {
         if self.compares(Kind::Exec) {
             self.programs((&a.did.tries.settled, &b.did.tries.settled), at, strings, all);
         }
-        if self.compares(Kind::Open) {
+        if self.compares(taking(Takes::Contents)) {
             self.files((&a.did.opens.settled, &b.did.opens.settled), at, strings, all);
         }
         for kind in self.others() {
@@ -316,7 +317,7 @@ impl Comparison<'_> {
 
     /// Compares the files of two roles.
     fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let lost = |side| self.may_lack(side, Kind::Open, at);
+        let lost = |side| self.may_lack(side, taking(Takes::Contents), at);
         let mut found: Vec<Difference> = Vec::new();
         let (mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
         each(a, b, |path, left, right| match (left, right) {
@@ -378,7 +379,7 @@ impl Comparison<'_> {
         let differ = found.into_iter().map(|(path, (a, b))| (path, (State::Used(a), State::Used(b))));
         let of = |side: Side| move |(path, did)| (path, side.placed(State::Used(did), State::Absent));
         let only = only_a.into_iter().map(of(Side::A)).chain(only_b.into_iter().map(of(Side::B)));
-        let lost = |side| [left::KIND, Kind::Open].iter().any(|kind| self.may_lack(side, *kind, 0));
+        let lost = |side| self.may_lack(side, taking(Takes::Contents) | left::KIND.into(), 0);
         let new = differ.chain(only);
         all.extend(new.map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states).unless_lost(lost)));
     }
@@ -438,7 +439,7 @@ impl Comparison<'_> {
         for (pair, [a, b]) in files(|did| &did.tries).into_iter().filter(|_| self.compares(Kind::Exec)) {
             self.programs((&a, &b), pair, strings, all);
         }
-        for (pair, [a, b]) in files(|did| &did.opens).into_iter().filter(|_| self.compares(Kind::Open)) {
+        for (pair, [a, b]) in files(|did| &did.opens).into_iter().filter(|_| self.compares(taking(Takes::Contents))) {
             self.files((&a, &b), pair, strings, all);
         }
         for one in &mut all[from..] {

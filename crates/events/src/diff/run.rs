@@ -16,7 +16,7 @@ use crate::event::{Body, EventContext, describe, names};
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
-use tracetui_shared::kind::Kind;
+use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED};
 
@@ -55,7 +55,7 @@ pub struct Gaps {
     /// Lost events by kind, in the order of [`Kind::PROBED`].
     pub lost: [u64; Kind::PROBED.len()],
     /// Kinds that were not recorded, or that a filter rejects.
-    pub absent: [bool; Kind::PROBED.len()],
+    pub absent: KindSet,
     /// Lost events of unknown kind, and lost records about processes.
     pub other: u64,
     /// Whether the recording ends early, or a part of it cannot be read.
@@ -72,18 +72,18 @@ impl Gaps {
         self.lost.iter().fold(self.other, |sum, count| sum.saturating_add(*count))
     }
 
-    pub(super) fn may_lack(&self, kind: Kind) -> bool {
-        let of = |counts: &[u64]| kind.place().and_then(|at| counts.get(at)).is_some_and(|count| *count > 0);
-        of(&self.lost) || self.other > 0 || self.incomplete || self.full
+    pub(super) fn may_lack(&self, kinds: impl Into<KindSet>) -> bool {
+        let lost = |kind: Kind| kind.place().and_then(|at| self.lost.get(at)).is_some_and(|count| *count > 0);
+        kinds.into().iter().any(lost) || self.other > 0 || self.incomplete || self.full
     }
 
     /// Whether a process may be missing, or be in the wrong place of the tree.
     pub(super) fn may_lack_processes(&self) -> bool {
-        self.may_lack(Kind::Exec) || self.may_lack(Kind::Fork)
+        self.may_lack(KindSet::of(&[Kind::Exec, Kind::Fork]))
     }
 
-    pub(super) fn lacks(&self, kind: Kind) -> bool {
-        kind.place().and_then(|at| self.absent.get(at)).copied().unwrap_or_default()
+    pub fn lacks(&self, kinds: impl Into<KindSet>) -> bool {
+        !(self.absent & kinds.into()).is_empty()
     }
 
     fn note(&mut self, kind: Option<Kind>, count: u64) {

@@ -462,9 +462,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
         }
         made.exit(100, 0);
         let mut made = made.run_with(usize::MAX, kinds);
-        for kind in Kind::PROBED.into_iter().filter(|kind| !kinds.contains(kind)) {
-            made.gaps.absent[kind.place().expect("a kind")] = true;
-        }
+        made.gaps.absent = Kind::PROBED.into_iter().filter(|kind| !kinds.contains(kind)).collect();
         made
     };
     for (kinds, line) in [

@@ -2,30 +2,35 @@
 
 use super::describe::Value;
 
-/// A call that failed, with the descriptor at which its relative path starts.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FailedCall {
-    /// An empty path is the file of the descriptor itself.
-    Exec { dirfd: i32 },
-    Open {
-        /// The flags with the numbers that most architectures use.
-        flags: u64,
-        /// `how.resolve`.
-        resolve: u64,
-        dirfd: i32,
-    },
-    /// Any other call.
-    Path {
-        dirfd: i32,
-        /// Whether it follows a link that is the last name.
-        follow: bool,
-        need: Need,
-    },
+/// Bits of what a call asks of its file ([`rights`](super::Payload::rights)).
+pub(crate) const READ: u8 = 1;
+pub(crate) const WRITE: u8 = 2;
+/// A file that does not exist yet (`O_EXCL`).
+pub(super) const NEW: u8 = 4;
+/// The path alone. Every call asks for it; `O_PATH` asks for nothing else. An exec has no other bits.
+pub(crate) const PATH: u8 = 8;
+
+/// A call that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailedCall {
+    /// The descriptor at which a relative path starts, or `AT_FDCWD`. For an exec, an empty path is the file of the descriptor.
+    pub dirfd: i32,
+    /// Whether it follows a link that is the last name.
+    pub follow: bool,
+    pub need: Need,
 }
 
 /// What a call needs of the file of its path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
+    /// That it can be executed.
+    Program,
+    /// What the flags of openat2(2) ask for, whether the file exists or not.
+    Flags {
+        /// With the numbers that most architectures use.
+        flags: u64,
+        resolve: u64,
+    },
     /// That it exists, and permissions as access(2) takes them.
     Access(u8),
     /// That it does not exist, and can be created.
@@ -43,23 +48,17 @@ pub enum Need {
 }
 
 impl FailedCall {
-    /// The descriptor at which a relative path starts, or `AT_FDCWD`.
-    pub fn dirfd(&self) -> i32 {
-        match self {
-            FailedCall::Exec { dirfd } | FailedCall::Open { dirfd, .. } | FailedCall::Path { dirfd, .. } => *dirfd,
-        }
-    }
-
     /// The exec of a path, and the path without the descriptor at which it starts: the kernel names a file below a descriptor
     /// `/dev/fd/N/PATH` ([`alloc_bprm`](https://elixir.bootlin.com/linux/v6.12/source/fs/exec.c)).
     pub fn exec(filename: &[u8]) -> (FailedCall, &[u8]) {
+        let exec = |dirfd| FailedCall { dirfd, follow: true, need: Need::Program };
         let below = || {
             let rest = filename.strip_prefix(b"/dev/fd/")?;
             let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
             let dirfd = str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
-            Some((FailedCall::Exec { dirfd }, rest.get(end + 1..).unwrap_or_default()))
+            Some((exec(dirfd), rest.get(end + 1..).unwrap_or_default()))
         };
-        below().unwrap_or((FailedCall::Exec { dirfd: libc::AT_FDCWD }, filename))
+        below().unwrap_or((exec(libc::AT_FDCWD), filename))
     }
 }
 

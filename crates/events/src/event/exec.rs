@@ -2,15 +2,15 @@
 
 use super::asked::{Asked, FailedCall};
 use super::describe::{Field, STACK, Value, Why, err_value, field, field_table, props};
-use super::file_identity::FILE;
+use super::file_identity::{FILE, known};
 use super::foreign_file::{CWD_FS, CWD_FS_PATH, FS, FS_PATH};
-use super::open::File;
+use super::open::{File, FileUse};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::session::{LOGIN_UID, SESSION, TTY};
 use super::start::{DIR, directory};
 use super::stdio::{Descriptor, Others};
-use super::{Body, Compared, Components, EventContext, Payload, Sections, exec, session, split, stdio};
+use super::{Body, Compared, Components, EventContext, Payload, Sections, Takes, exec, session, split, stdio};
 use crate::environment::EnvChange;
 use crate::frame::FrameRef;
 use crate::text::command::{Arguments, Named, leaf, named};
@@ -18,6 +18,7 @@ use crate::text::paint::Look;
 use crate::text::shell;
 use std::mem::offset_of;
 use tracetui_shared::record::exec::{BELOW, ExecChunk, ExecRecord, NO_ROOM, STDIO};
+use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::session::Session;
 use zerocopy::IntoBytes;
@@ -114,6 +115,7 @@ impl<'a> Payload<'a> for Exec<'a> {
 
     const LOOK: Look = Look::Good;
     const COMPARED: Compared = Compared::ByRule;
+    const TAKES: Takes = Takes::Program;
     const NOUN: &'static str = "exec";
 
     fn ret(&self) -> Option<i32> {
@@ -129,6 +131,14 @@ impl<'a> Payload<'a> for Exec<'a> {
             true => Some(File::Opened(self.exe)),
             false => Some(File::Asked(self.filename)),
         }
+    }
+
+    fn file_use(&self) -> Option<FileUse> {
+        (self.record.ret == 0).then_some(FileUse { executed: true, ..FileUse::default() })
+    }
+
+    fn identity(&self) -> Option<Result<Identity, Why>> {
+        Some(if self.failed() { Err(Why::Failed) } else { known(self.record.file).ok_or(Why::NotCollected) })
     }
 
     fn found(&self) -> Option<&Components<'a>> {

@@ -100,7 +100,7 @@ impl<'a> Payload<'a> for File<'a> {
             "link" => self.record.flags & AT_SYMLINK_FOLLOW != 0,
             _ => self.record.flags & AT_SYMLINK_NOFOLLOW == 0 && !self.via().starts_with('l'),
         };
-        let path = |need| FailedCall::Path { dirfd: self.record.dirfds[0], follow, need };
+        let path = |need| FailedCall { dirfd: self.record.dirfds[0], follow, need };
         let (need, next) = match self.op() {
             "rename" => (Need::Removable, Some(Need::New)),
             "link" => (Need::Linkable, Some(Need::New)),
@@ -115,7 +115,7 @@ impl<'a> Payload<'a> for File<'a> {
             _ => (Need::Access(0), None),
         };
         let next = next.filter(|_| self.record.text_marks[1] == 0 && !self.texts[1].is_empty()).map(|need| {
-            (FailedCall::Path { dirfd: self.record.dirfds[1], follow: true, need }, self.texts[1], self.start(1))
+            (FailedCall { dirfd: self.record.dirfds[1], follow: true, need }, self.texts[1], self.start(1))
         });
         let marks = self.record.text_marks[0];
         let known = !self.by_descriptor() && marks & mark::FAULT == 0;

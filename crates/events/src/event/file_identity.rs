@@ -1,24 +1,12 @@
 //! What identifies the contents of an opened or executed file.
 
-use super::describe::{Field, Value, Why, field, field_table, props};
-use super::{Body, EventContext};
+use super::EventContext;
+use super::describe::{Field, Value, field, field_table, props};
 use tracetui_shared::record::identity::Identity;
-use tracetui_shared::record::mark;
 
-/// The inode of the file that an event opened or executed, or the reason why it is unknown. `None` for events without one, and for
-/// opens of a trace without `--identity`.
-pub fn identity(body: &Body<'_>) -> Option<Result<Identity, Why>> {
-    // Every file has been changed once: when it was made.
-    let is_known = |file: &Identity| *file != Identity::default();
-    match body {
-        Body::Exec(exec) if exec.record.ret < 0 => Some(Err(Why::Failed)),
-        Body::Exec(exec) => Some(Some(exec.record.file).filter(is_known).ok_or(Why::NotCollected)),
-        Body::Open(open) => is_known(&open.record.file).then_some(match open.names.marks & mark::RACED {
-            0 => Ok(open.record.file),
-            _ => Err(Why::Raced),
-        }),
-        _ => None,
-    }
+/// What a probe read, unless it read nothing. Every file has been changed once: when it was made.
+pub(super) fn known(file: Identity) -> Option<Identity> {
+    Some(file).filter(|file| *file != Identity::default())
 }
 
 /// The time of the last change of the inode (ctime) in nanoseconds since 1970-01-01 UTC. Times before 1970 become 0, and those after
@@ -30,7 +18,7 @@ pub fn changed_ns(file: &Identity) -> i64 {
 }
 
 fn of<'a>(seen: &EventContext<'a>, get: impl FnOnce(&Identity) -> Value<'a>) -> Value<'a> {
-    match identity(&seen.event.body) {
+    match seen.event.body.identity() {
         None => Value::Omitted,
         Some(Ok(file)) => get(&file),
         Some(Err(why)) => Value::Unknown(why),

@@ -35,10 +35,10 @@ use crate::bpf::Object;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
-use asked::Asked;
+use asked::{Asked, PATH};
 use connection::Connection;
 use describe::{Field, Value, Why};
-use open::File;
+use open::{File, FileUse};
 use parts::{Parts, Role};
 use process::{Process, ProcessKey};
 use redact::Redact;
@@ -46,7 +46,8 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
 use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, ProgId, Tgid, Uid};
-use tracetui_shared::kind::{Kind, UnknownKind};
+use tracetui_shared::kind::{Kind, KindSet, UnknownKind};
+use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::session::Session;
 use tracetui_shared::record::{self, FileSystem, mark};
 use tracetui_shared::time::BootNanos;
@@ -89,6 +90,8 @@ pub trait Payload<'a>: Sized {
     const CHANGES_FILES: bool = false;
 
     const COMPARED: Compared;
+
+    const TAKES: Takes = Takes::Nothing;
 
     /// The number of parts with which the details of all its [`news`](Self::news) begin. `None`: none of its events are news.
     const NEWS: Option<usize> = None;
@@ -183,6 +186,31 @@ pub trait Payload<'a>: Sized {
 
     fn file(&self) -> Option<File<'a>> {
         self.sought().map(File::Asked)
+    }
+
+    /// Whether it failed because its path is empty.
+    fn is_unnamed(&self) -> bool {
+        false
+    }
+
+    /// What the call asks of its file: bits of [`asked`].
+    fn rights(&self) -> u8 {
+        PATH
+    }
+
+    /// How a success uses its file. `None` if it takes nothing from one ([`TAKES`](Self::TAKES)), or opens a directory.
+    fn file_use(&self) -> Option<FileUse> {
+        None
+    }
+
+    /// The inode of this file, or why it is unknown. `None` without one, and for opens of a trace without `--identity`.
+    fn identity(&self) -> Option<Result<Identity, Why>> {
+        None
+    }
+
+    /// The directory that its relative path starts at: the opened file minus the path. `None` if the event does not show it.
+    fn base(&self) -> Option<Vec<u8>> {
+        None
     }
 
     /// The path of the opened or executed file.
@@ -303,6 +331,17 @@ pub trait Payload<'a>: Sized {
     }
 }
 
+/// What the calls of a kind take from a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    /// They use no file, or only its name and attributes.
+    Nothing,
+    /// The program that the process runs.
+    Program,
+    /// What it contains, through a descriptor.
+    Contents,
+}
+
 /// What two runs compare of the events of a kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compared {
@@ -418,7 +457,13 @@ constants_of_the_payload! {
     pub(crate) fn has_only_failures() -> bool = ONLY_FAILURES;
     pub fn changes_files() -> bool = CHANGES_FILES;
     pub(crate) fn compared() -> Compared = COMPARED;
+    pub fn takes() -> Takes = TAKES;
     pub fn news() -> Option<usize> = NEWS;
+}
+
+/// The kinds whose calls take this from a file.
+pub fn taking(what: Takes) -> KindSet {
+    Kind::PROBED.into_iter().filter(|kind| takes(*kind) == what).collect()
 }
 
 /// Methods that answer as the payload does ([`Payload`]).
@@ -451,7 +496,12 @@ answered_by_the_payload! {
     fn is_routine(&self) -> bool;
     pub fn subject(&self, out: &mut Vec<u8>);
     pub fn file(&self) -> Option<File<'a>>;
-    fn found(&self) -> Option<&Components<'a>>;
+    pub(crate) fn is_unnamed(&self) -> bool;
+    pub(crate) fn rights(&self) -> u8;
+    pub fn file_use(&self) -> Option<FileUse>;
+    pub fn identity(&self) -> Option<Result<Identity, Why>>;
+    pub(crate) fn base(&self) -> Option<Vec<u8>>;
+    pub fn found(&self) -> Option<&Components<'a>>;
     pub fn cwd(&self) -> Option<&Components<'a>>;
     pub fn connection(&self) -> Option<&Connection>;
     pub fn socket(&self) -> Option<&Connection>;

@@ -1,17 +1,18 @@
 //! `open`: a file was opened, or failed to open.
 
 use super::abi;
-use super::asked::{Asked, FailedCall};
+use super::asked::{Asked, FailedCall, NEW, Need, PATH, READ, WRITE};
 use super::describe::{Field, STACK, Value, Why, err_value, euid_value, field_table, props};
-use super::file_identity::FILE;
+use super::file_identity::{FILE, known};
 use super::foreign_file::{FS, FS_PATH};
 use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::start::{DIR, directory};
-use super::{Compared, Components, EventContext, Payload, Sections, names, open};
+use super::{Compared, Components, EventContext, Payload, Sections, Takes, names, open};
 use crate::text::integer;
 use crate::text::paint::Look;
 use tracetui_shared::id::Uid;
+use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED, NEAR, OpenRecord, STARTS, UNKNOWN, uring, via};
 use zerocopy::IntoBytes;
@@ -76,6 +77,7 @@ impl<'a> Payload<'a> for Open<'a> {
 
     const LOOK: Look = Look::Quiet;
     const COMPARED: Compared = Compared::ByRule;
+    const TAKES: Takes = Takes::Contents;
     const NOUN: &'static str = "open";
 
     fn ret(&self) -> Option<i32> {
@@ -107,6 +109,42 @@ impl<'a> Payload<'a> for Open<'a> {
         Some(Open::file(self))
     }
 
+    fn is_unnamed(&self) -> bool {
+        let OpenRecord { ret, path_marks, via: call, .. } = self.record;
+        ret < 0 && self.path.is_empty() && path_marks == 0 && call != via::OPEN_BY_HANDLE_AT
+    }
+
+    fn rights(&self) -> u8 {
+        let flags = if self.flags() & names::O_PATH == 0 { self.flags() } else { 0 };
+        let ((reads, writes), new) = (self.access(), names::O_CREAT | names::O_EXCL);
+        let asks = |asks: bool, bit: u8| if asks { bit } else { 0 };
+        let writes = writes || flags & names::O_TRUNC != 0;
+        PATH | asks(reads, READ) | asks(writes, WRITE) | asks(flags & new == new, NEW)
+    }
+
+    fn file_use(&self) -> Option<FileUse> {
+        let rights = self.rights();
+        let created = self.record.how_marks & CREATED != 0;
+        let used = FileUse { read: rights & READ != 0, written: rights & WRITE != 0, created, executed: false };
+        (self.record.ret >= 0 && self.flags() & names::O_DIRECTORY == 0).then_some(used)
+    }
+
+    fn identity(&self) -> Option<Result<Identity, Why>> {
+        let raced = self.names.marks & mark::RACED != 0;
+        known(self.record.file).map(|file| if raced { Err(Why::Raced) } else { Ok(file) })
+    }
+
+    fn base(&self) -> Option<Vec<u8>> {
+        let known = self.record.ret >= 0 && self.names.absent().is_none() && !self.names.deleted();
+        let names: Vec<_> = self.path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
+        if !known || self.root().is_some() || names.is_empty() || names.contains(&&b".."[..]) {
+            return None;
+        }
+        let file = self.names.to_vec();
+        let above = file.strip_suffix(names.join(&b'/').as_slice())?.strip_suffix(b"/")?;
+        Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
+    }
+
     fn found(&self) -> Option<&Components<'a>> {
         (self.record.ret >= 0).then_some(&self.names)
     }
@@ -116,7 +154,7 @@ impl<'a> Payload<'a> for Open<'a> {
         let known = path_marks & (mark::FAULT | mark::NOT_COLLECTED) == 0 && via != via::OPEN_BY_HANDLE_AT;
         let whole = how_marks & (mark::FAULT | UNKNOWN) == 0;
         let (flags, dirfd) = if whole { (self.flags(), self.record.dirfd) } else { (0, libc::AT_FDCWD) };
-        let call = FailedCall::Open { flags, resolve, dirfd };
+        let call = FailedCall { dirfd, follow: true, need: Need::Flags { flags, resolve } };
         let root = match self.root() {
             Some(root) => Some(root.to_vec()),
             None if self.names.absent().is_some() || root_off == u16::MAX => None,
@@ -172,6 +210,15 @@ impl<'a> Payload<'a> for Open<'a> {
             self.result(out);
         }
     }
+}
+
+/// How a call uses its file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileUse {
+    pub read: bool,
+    pub written: bool,
+    pub executed: bool,
+    pub created: bool,
 }
 
 /// The name of the file of an `open`.
@@ -252,12 +299,6 @@ impl<'a> Open<'a> {
             true => File::Opened(self.names),
             false => File::Asked(self.path),
         }
-    }
-
-    /// Whether the call failed with an empty path.
-    pub fn is_unnamed(&self) -> bool {
-        let OpenRecord { ret, path_marks, via: call, .. } = self.record;
-        ret < 0 && self.path.is_empty() && path_marks == 0 && call != via::OPEN_BY_HANDLE_AT
     }
 
     /// Whether the caller's root was not found on the path from the opened file up to the root of its mount namespace,

@@ -62,7 +62,7 @@ impl<'a> Payload<'a> for Unix<'a> {
 
     fn asked(&self) -> Option<Asked<'a>> {
         let need = if self.is_abstract() { Need::AbstractSocket } else { Need::Socket };
-        let call = FailedCall::Path { dirfd: libc::AT_FDCWD, follow: true, need };
+        let call = FailedCall { dirfd: libc::AT_FDCWD, follow: true, need };
         let path = self.why_no_path().is_none().then_some(self.0.texts[0]);
         Some(Asked { ids: (Some(self.0.record.euid), None), ..Asked::new(call, path, false, self.0.dir()) })
     }

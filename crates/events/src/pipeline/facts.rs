@@ -43,8 +43,8 @@ impl Pipeline {
         let Pipeline { world, requests, ledger, .. } = self;
         let (counters, holes) = (&world.counters, self.gaps.holes > 0);
         let mut counted = ledger.counted;
-        if let Some(opens) = counted.of(Kind::Open) {
-            (opens.requests, opens.unseen, opens.hollow) = (requests.met, requests.unseen, requests.hollow);
+        if let Some(of) = counted.of(Kind::REQUESTED) {
+            (of.requests, of.unseen, of.hollow) = (requests.met, requests.unseen, requests.hollow);
         }
         // The only records of other kinds that are no events are requests.
         for kind in Kind::PROBED.into_iter().filter(|kind| !kind.keeps_the_table()) {

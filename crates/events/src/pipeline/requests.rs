@@ -157,7 +157,7 @@ impl Requests {
     /// no completion, not even a lost one, accounts for them.
     pub(super) fn count_unreported(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
         let requests =
-            counters.no_room(|slot| slot.kind() == Kind::Open && slot.is_request()).saturating_sub(self.hollow);
+            counters.no_room(|slot| slot.kind() == Kind::REQUESTED && slot.is_request()).saturating_sub(self.hollow);
         let unreported = requests.saturating_sub(counters.no_room(Slot::ends_a_request));
         if unreported > 0 {
             self.declare(unreported, BootNanos(0), time, made);
@@ -240,7 +240,7 @@ impl Requests {
     /// Counts requests as lost. The first of them was submitted at the time `from`.
     fn declare(&mut self, count: u64, from: BootNanos, time: BootNanos, made: &mut Batch) {
         self.unseen = self.unseen.saturating_add(count);
-        push_lost(&LostRecord::new(Kind::Open as u16, Cause::Probe, None, count, from, time), made);
+        push_lost(&LostRecord::new(Kind::REQUESTED as u16, Cause::Probe, None, count, from, time), made);
     }
 }
 

@@ -31,12 +31,13 @@
 //! and for longer than before. [`COMMON`] successful processes did not find the name either. Or events were lost since.
 
 use super::exits::{Answered, ExitCause, Exits, SOON_NS, ended_soon};
-use super::wanted::{PATH, READ, WITHIN, WRITE, Wanted, can_matter, is_hidden, is_optional, wanted};
+use super::wanted::{WITHIN, Wanted, can_matter, is_hidden, is_optional, wanted};
 use super::{Failure, argument, place};
+use crate::event::asked::{PATH, READ, WRITE};
 use crate::event::exit::Ended;
 use crate::event::file::File;
 use crate::event::process::{Process, ProcessKey};
-use crate::event::{Body, EventContext, changes_files, connects, describe, has_only_failures, is_served};
+use crate::event::{Body, EventContext, Takes, changes_files, connects, describe, has_only_failures, is_served, takes};
 use crate::limits;
 use crate::store::Id;
 use crate::text::command::{is_of_system, leaf, script_of};
@@ -98,7 +99,7 @@ struct Miss {
 impl Miss {
     /// Whether its file does not exist, and it would not have created it.
     fn is_missing(&self) -> bool {
-        let sought = matches!(self.kind, Kind::Open | Kind::Exec) && self.wanted.name.is_some();
+        let sought = takes(self.kind) != Takes::Nothing && self.wanted.name.is_some();
         sought && matches!(self.failure.err, "ENOENT" | "ENOTDIR")
     }
 
@@ -124,11 +125,9 @@ impl Miss {
             return false;
         }
         let (passed, next) = (now.since(self.time), others == 0);
-        let is_path = matches!(self.kind, Kind::Open | Kind::Exec);
-        let refused = is_path && REFUSALS.contains(&self.failure.err);
+        let refused = takes(self.kind) != Takes::Nothing && REFUSALS.contains(&self.failure.err);
         // A shell reads a script that the kernel cannot execute. A lookup that succeeds has no event, but what uses its file has one.
-        let like =
-            self.kind == kind || self.is_lookup() || self.is_script() && kind == Kind::Open && found.rights & READ != 0;
+        let like = self.kind == kind || self.is_lookup() || self.is_script() && found.rights & READ != 0;
         let same = wanted.whole == found.whole && like && !refused && !wanted.at_descriptor;
         if same && found.rights & wanted.rights == wanted.rights || self.is_run_by(found) {
             return true;
@@ -419,8 +418,8 @@ impl Searches {
                 && miss.wanted.name.is_some()
                 && (miss.wanted.dir, miss.wanted.spelling) == (found.dir, found.spelling)
         };
-        let may_be =
-            kind == Kind::Open && found.name.is_some() && found.spelling.is_some() && found.rights & WRITE == 0;
+        let opens = takes(kind) == Takes::Contents;
+        let may_be = opens && found.name.is_some() && found.spelling.is_some() && found.rights & WRITE == 0;
         // The calls since the last success, if all of them tried the directory of this one.
         let alternative = may_be && waiting.latest().next().is_some() && waiting.latest().all(is_part);
         if waiting.optional || alternative || waiting.may_have(&found) {
@@ -432,7 +431,7 @@ impl Searches {
         if !goes_on {
             return;
         }
-        waiting.sources += u32::from(kind == Kind::Open && seen.event.body.sought().is_some_and(is_source));
+        waiting.sources += u32::from(opens && seen.event.body.sought().is_some_and(is_source));
         waiting.successes = waiting.successes.saturating_add(1);
         // After an exec another program runs.
         if kind == Kind::Exec || waiting.misses.is_empty() {
@@ -547,7 +546,7 @@ impl Searches {
             let refused = |miss: &&Miss| miss.wanted.name == last.wanted.name && miss.failure.err == "EACCES";
             last = misses.iter().rfind(refused).unwrap_or(last);
         }
-        if last.kind == Kind::Open && last.wanted.rights == PATH {
+        if takes(last.kind) == Takes::Contents && last.wanted.rights == PATH {
             // It asked whether something is there, after a change failed, or before it looked at what it would copy.
             let other = |miss: &&Miss| uncommon(miss) && changes_files(miss.kind) || miss.is_lookup() && miss.named;
             last = misses.iter().rfind(other).unwrap_or(last);
@@ -568,7 +567,7 @@ impl Searches {
         let searched = match others.peek() {
             None => 0,
             // Directories of programs have the same names.
-            Some(_) if last.kind != Kind::Open => 1,
+            Some(_) if takes(last.kind) != Takes::Contents => 1,
             // A header is named with its directories, as the program includes it.
             Some(_) => others.fold(1 + WITHIN as u8, |least, miss| {
                 let both = miss.wanted.within.into_iter().zip(last.wanted.within);
@@ -598,24 +597,4 @@ impl Searches {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_is_bounded() {
-        let mut searches = Searches::default();
-        let key = |tgid| ProcessKey { tgid: tracetui_shared::id::Tgid(tgid), start: Default::default() };
-        for id in 0..3 * limits::SEARCH_CALLS as u64 {
-            let wanted = Wanted { whole: id, name: Some(id), ..Wanted::default() };
-            let (failure, time) = (Failure::of(id, -2), BootNanos(id));
-            let miss =
-                Miss { failure, kind: Kind::Open, time, wanted, named: false, optional: false, after: 0, sources: 0 };
-            searches.add(key(id as u32 % 1000), miss);
-            assert_eq!(searches.all, searches.waiting.values().map(|waiting| waiting.misses.len()).sum::<usize>());
-            assert!(searches.all <= limits::SEARCH_CALLS);
-            assert!(searches.waiting.values().all(|waiting| waiting.misses.len() <= limits::SEARCH_OF_PROCESS));
-        }
-        (0..1000).for_each(|tgid| drop(searches.forget(key(tgid))));
-        assert_eq!(searches.all, 0);
-    }
-}
+mod tests;

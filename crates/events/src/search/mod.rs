@@ -29,7 +29,6 @@ pub use related::Related;
 pub use removed::{Removals, removed};
 pub use words::{included, text, words};
 
-use crate::event::open::Open;
 use crate::event::{Body, names};
 use crate::store::Id;
 use crate::text::command::leaf;
@@ -84,19 +83,6 @@ pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Whether a path names a descriptor, such as `/dev/fd/3/x`: the next time, it may name another file.
 pub fn names_descriptor(path: &[u8]) -> bool {
     memmem::find(path, b"/fd/").is_some()
-}
-
-/// The directory that a relative path of an open starts at: the opened file minus the path. `None` if the event does not show it.
-pub fn base(open: &Open<'_>) -> Option<Vec<u8>> {
-    let known = open.record.ret >= 0 && open.names.absent().is_none() && !open.names.deleted();
-    let names: Vec<_> = open.path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
-    if !known || open.root().is_some() || names.is_empty() || names.contains(&&b".."[..]) {
-        return None;
-    }
-    let mut file = Vec::new();
-    open.names.write(&mut file);
-    let above = file.strip_suffix(names.join(&b'/').as_slice())?.strip_suffix(b"/")?;
-    Some(if above.is_empty() { b"/".to_vec() } else { above.to_vec() })
 }
 
 /// The name that the calls of one search share: the [`stem`] of the last name. `None` if the call cannot be part of a search: it

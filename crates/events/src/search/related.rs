@@ -2,12 +2,10 @@
 
 use crate::event::connection::{Connection, End};
 use crate::event::describe::Value;
-use crate::event::{Body, Event, changes_files, connects};
+use crate::event::{Event, Takes, changes_files, connects, takes};
 use crate::store::Stored;
 use crate::store::index::Answer;
 use tracetui_shared::id::NsInum;
-use tracetui_shared::kind::Kind;
-use tracetui_shared::record::open::CREATED;
 
 /// What such events have in common.
 #[derive(Clone, Debug)]
@@ -23,7 +21,7 @@ pub enum Related {
 impl Related {
     /// What an event has in common with others; `None` if that is only its process.
     pub fn of(stored: &Stored<'_>) -> Option<Related> {
-        let may_be = connects(stored.kind) || changes_files(stored.kind) || stored.kind == Kind::Open;
+        let may_be = connects(stored.kind) || changes_files(stored.kind) || takes(stored.kind) == Takes::Contents;
         may_be.then(|| stored.event())?.ok().and_then(|event| Related::of_event(&event))
     }
 
@@ -31,19 +29,20 @@ impl Related {
         if let Some(connection) = event.body.connection() {
             return Some(Related::Connection(*connection));
         }
-        let paths = absolute_paths(&event.body);
+        let paths = absolute_paths(event);
         (!paths.is_empty()).then_some(Related::File { mnt_ns: event.header.mnt_ns, paths })
     }
 
     /// Whether an event belongs to it. Events of the other end of a connection are marked. Of the opens of a file, only those that
     /// created it belong to it.
     pub fn answer(&self, stored: &Stored<'_>) -> Answer {
-        let is_open = stored.kind == Kind::Open;
+        let is_open = takes(stored.kind) == Takes::Contents;
         let may_be = match self {
             Related::Connection(_) => connects(stored.kind),
             Related::File { .. } => changes_files(stored.kind) || is_open && !stored.failed,
         };
-        let event = may_be.then(|| stored.event().ok()).flatten().filter(|event| !is_open || creates(&event.body));
+        let creates = |event: &Event<'_>| event.body.file_use().is_some_and(|used| used.created);
+        let event = may_be.then(|| stored.event().ok()).flatten().filter(|event| !is_open || creates(event));
         event.and_then(|event| Related::of_event(&event)).map_or(Answer::No, |other| self.meets(&other))
     }
 
@@ -74,20 +73,12 @@ impl Related {
     }
 }
 
-fn creates(body: &Body<'_>) -> bool {
-    matches!(body, Body::Open(open) if open.record.how_marks & CREATED != 0)
-}
-
 /// The absolute paths of a call, without links followed, `.` and `..`; of an opened file its own.
-pub(super) fn absolute_paths(body: &Body<'_>) -> Vec<Vec<u8>> {
-    if let Body::Open(open) = body
-        && open.record.ret >= 0
-    {
-        let mut path = Vec::new();
-        open.names.write(&mut path);
-        return if path.is_empty() { Vec::new() } else { vec![path] };
+pub(super) fn absolute_paths(event: &Event<'_>) -> Vec<Vec<u8>> {
+    if let Some(names) = event.body.found().filter(|_| takes(event.kind()) == Takes::Contents) {
+        return Some(names.to_vec()).filter(|path| !path.is_empty()).into_iter().collect();
     }
-    let Some(asked) = body.asked() else { return Vec::new() };
+    let Some(asked) = event.body.asked() else { return Vec::new() };
     let at = |start: Value<'_>| if let Value::Path(dir) = start { Some(dir.to_vec()) } else { None };
     let first = asked.path.and_then(|path| absolute(path, at(asked.start)));
     let second = asked.next.and_then(|(_, path, start)| absolute(path, at(start)));

@@ -31,7 +31,7 @@ impl Removal {
             by.extend([b" to ", file.texts[1]].concat());
         }
         by.extend([b" by ", event.header.comm(), format!("[{}]", event.header.tgid.0).as_bytes()].concat());
-        Some((absolute_paths(&event.body).into_iter().next()?, Removal { time: event.header.time, by }))
+        Some((absolute_paths(event).into_iter().next()?, Removal { time: event.header.time, by }))
     }
 
     /// `unlink by rm[411] 2.1 s before`.
@@ -46,7 +46,7 @@ impl Removal {
 /// The path that a call did not find.
 fn sought(call: &Event<'_>) -> Option<Vec<u8>> {
     let missing = call.body.ret() == Some(-libc::ENOENT);
-    missing.then(|| absolute_paths(&call.body).into_iter().next())?
+    missing.then(|| absolute_paths(call).into_iter().next())?
 }
 
 /// The last kept event before a failed call, and before the calls of its search, that removed the file or a directory above: `unlink by

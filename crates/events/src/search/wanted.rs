@@ -1,10 +1,10 @@
 //! What a call asks for, and whether programs can do without it.
 
 use super::places::SEARCHED;
-use super::{base, common_name, names_descriptor, place};
+use super::{common_name, names_descriptor, place};
 use crate::event::describe::Value;
 use crate::event::process::Process;
-use crate::event::{Body, Event, describe, names};
+use crate::event::{Body, Event, Takes, describe, takes};
 use crate::text::command::leaf;
 use crate::text::shell::SHELLS;
 use foldhash::fast::RandomState;
@@ -38,31 +38,8 @@ pub(super) struct Wanted {
     pub(super) name: Option<u64>,
     /// What its spellings share.
     pub(super) spelling: Option<u64>,
-    /// What it asks for: see [`rights`].
+    /// What it asks of its file ([`Payload::rights`](crate::event::Payload::rights)).
     pub(super) rights: u8,
-}
-
-/// Bits of [`rights`].
-pub(super) const READ: u8 = 1;
-pub(super) const WRITE: u8 = 2;
-/// A file that does not exist yet (`O_EXCL`).
-const NEW: u8 = 4;
-/// The path alone. Every call asks for it; `O_PATH` asks for nothing else. An exec has no other bits.
-pub(super) const PATH: u8 = 8;
-
-/// What a call asks for.
-fn rights(body: &Body<'_>) -> u8 {
-    let Body::Open(open) = body else { return PATH };
-    let flags = open.flags();
-    if flags & names::O_PATH != 0 {
-        return PATH;
-    }
-    let (reads, writes) = open.access();
-    let writes = writes || flags & names::O_TRUNC != 0;
-    let new = flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0;
-    [(reads, READ), (writes, WRITE), (new, NEW)]
-        .iter()
-        .fold(PATH, |all, (asks, bit)| if *asks { all | bit } else { all })
 }
 
 /// The target of a call. A call that may create its file has no name to find.
@@ -70,7 +47,7 @@ pub(super) fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process)
     let (header, body) = (&event.header, &event.body);
     let hash = |bytes: &[u8]| hasher.hash_one(bytes);
     let mut wanted =
-        Wanted { ns: header.mnt_ns.0, name: common_name(body).map(hash), rights: rights(body), ..Wanted::default() };
+        Wanted { ns: header.mnt_ns.0, name: common_name(body).map(hash), rights: body.rights(), ..Wanted::default() };
     match (body.connection(), body.sought()) {
         (Some(connection), _) => {
             let (peer, port) = (connection.raddr(), connection.record.rport);
@@ -83,11 +60,12 @@ pub(super) fn wanted(hasher: &RandomState, event: &Event<'_>, process: &Process)
         (_, Some(path)) => {
             let relative = !path.starts_with(b"/");
             wanted.at_descriptor = relative && body.dirfd() != libc::AT_FDCWD || names_descriptor(path);
-            // The event of a failure shows where it starts, and so does that of a successful open.
+            // The event of a failure shows where it starts, and so does that of a file found there.
+            let opens = takes(event.kind()) == Takes::Contents;
             let start = match body {
-                Body::Open(_) if wanted.at_descriptor => Vec::new(),
+                _ if opens && wanted.at_descriptor => Vec::new(),
                 _ if let Value::Path(dir) = body.dir() => dir.to_vec(),
-                Body::Open(open) if open.record.ret >= 0 => base(open).unwrap_or_default(),
+                _ if opens && !event.failed() => body.base().unwrap_or_default(),
                 Body::Exec(exec) => exec.cwd.to_vec(),
                 _ => process.image.cwd.to_vec(),
             };

@@ -49,7 +49,7 @@ pub fn text(body: &Body<'_>, failure: Failure, argv: &[u8], short: bool) -> Vec<
     let by_path = matches!(body, Body::Exec(_)) && failure.searched == 0 && path.contains(&b'/');
     let only_asked = body.is_question() && failure.searched == 0 && argument.is_none();
     match missed(body) {
-        _ if matches!(body, Body::Open(open) if open.is_unnamed()) => [err, b" \"\""].concat(),
+        _ if body.is_unnamed() => [err, b" \"\""].concat(),
         _ if what.is_empty() => err.to_vec(),
         Some(true) if by_path => [b"cannot run ", &*what].concat(),
         Some(true) if only_asked => [b"last missing: ", &*what].concat(),

@@ -1,4 +1,4 @@
-//! Eviction by value: of the opens in some blocks, the last success and the last failure of each process are kept. The others are counted
+//! Eviction by value: of the events in some blocks that mostly need no attention ([`Kind::HUSHED`]), the last success and the last failure of each process are kept. The others are counted
 //! in them.
 
 use super::block::Block;
@@ -34,7 +34,7 @@ impl<'p> Plan<'p> {
     /// `None` if the event must be kept.
     fn group(&self, stored: &Stored<'_>) -> Option<Group> {
         let process = stored.process.map_or(0, |process| Arc::as_ptr(process) as usize);
-        let is_open = stored.kind == Kind::Open && self.pins.get(stored.id).is_none();
+        let is_open = stored.kind == Kind::HUSHED && self.pins.get(stored.id).is_none();
         is_open.then_some((process, stored.failed && !stored.answered))
     }
 

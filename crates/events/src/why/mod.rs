@@ -259,7 +259,7 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
         return None;
     }
     let relative = |path: &[u8]| !path.starts_with(b"/") && memmem::find(path, b"..").is_none();
-    let at_cwd = asked.call.dirfd() == libc::AT_FDCWD;
+    let at_cwd = asked.call.dirfd == libc::AT_FDCWD;
     let deleted = matches!(body.dir(), Value::Path(dir) if dir.deleted());
     if errno == libc::ENOENT
         && asked.path.is_some_and(relative)
@@ -272,16 +272,10 @@ pub fn proven(seen: &EventContext<'_>) -> Option<Answer> {
 }
 
 pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) -> Option<Answer> {
-    let (flags, is_exec) = match call {
-        FailedCall::Exec { .. } => (0, true),
-        FailedCall::Open { flags, .. } => (*flags, false),
-        FailedCall::Path { .. } => (0, false),
-    };
-    let need = if let FailedCall::Path { need, .. } = call { Some(*need) } else { None };
-    let is_socket = matches!(need, Some(Need::Socket | Need::AbstractSocket));
-    let changes =
-        matches!(call, FailedCall::Path { need: Need::New | Need::Removable | Need::Owned | Need::Linkable, .. });
-    let dirfd = call.dirfd();
+    let FailedCall { dirfd, need, .. } = *call;
+    let flags = if let Need::Flags { flags, .. } = need { flags } else { 0 };
+    let (is_exec, is_socket) = (need == Need::Program, matches!(need, Need::Socket | Need::AbstractSocket));
+    let changes = matches!(need, Need::New | Need::Removable | Need::Owned | Need::Linkable);
     let relative = path.is_some_and(|path| !path.starts_with(b"/"));
     Some(match errno {
         libc::ENAMETOOLONG => too_long(path?, cut)?,
@@ -314,7 +308,7 @@ pub fn proven_by(errno: i32, call: &FailedCall, path: Option<&[u8]>, cut: bool) 
         libc::EXDEV if changes => {
             Answer::proven(Cause::OtherFileSystem, "the two paths are on different file systems or mounts")
         }
-        libc::ECONNREFUSED if need == Some(Need::AbstractSocket) => Answer::proven(
+        libc::ECONNREFUSED if need == Need::AbstractSocket => Answer::proven(
             Cause::NothingListens,
             "no socket of this type listened on this name in this network namespace",
         ),
@@ -385,67 +379,4 @@ fn path_question(seen: &EventContext<'_>) -> Option<Question> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_of_a_search_is_one_however_it_is_spelled() {
-        let dir = |start: Option<&str>, dir: &str| SearchDir { dir: dir.into(), start: start.map(Into::into) };
-        for (same, other) in [(dir(Some("/a/b"), "."), true), (dir(Some("/a"), "b/"), true), (dir(None, "b"), false)] {
-            assert_eq!(same == dir(None, "/a/b"), other, "{same:?}");
-        }
-    }
-
-    use crate::sink::testing;
-    use proptest::prelude::*;
-
-    const EXEC: FailedCall = FailedCall::Exec { dirfd: libc::AT_FDCWD };
-    const OPEN: FailedCall = FailedCall::Open { flags: 0, resolve: 0, dirfd: libc::AT_FDCWD };
-
-    #[track_caller]
-    fn check(errno: i32, call: &FailedCall, path: &[u8], expected: Option<Cause>) {
-        let answer = proven_by(errno, call, Some(path), false);
-        assert_eq!(answer.as_ref().map(|answer| answer.cause), expected, "{answer:?}");
-        assert!(answer.is_none_or(|answer| answer.basis == Basis::Proven));
-    }
-
-    #[test]
-    fn some_errors_are_explained_by_the_event_alone() {
-        let long = [b"/tmp/".as_slice(), &[b'x'; 256]].concat();
-        check(libc::ENAMETOOLONG, &OPEN, &long, Some(Cause::TooLong));
-        check(libc::ENAMETOOLONG, &EXEC, &long, Some(Cause::TooLong));
-        check(libc::ENAMETOOLONG, &OPEN, &[b'/'; 4095], Some(Cause::TooLong));
-        // A file system may allow less.
-        check(libc::ENAMETOOLONG, &OPEN, b"/tmp/x", None);
-        check(libc::EMFILE, &OPEN, b"/x", Some(Cause::TooManyFiles));
-        let at = FailedCall::Open { flags: 0, resolve: 0, dirfd: 9 };
-        check(libc::EBADF, &at, b"x", Some(Cause::BadDescriptor));
-        check(libc::EBADF, &at, b"/x", None);
-        check(libc::ENOENT, &OPEN, b"", Some(Cause::Missing));
-        check(libc::ENOENT, &OPEN, b"/x", None);
-        check(libc::EACCES, &OPEN, b"/x", None);
-        check(libc::ETXTBSY, &EXEC, b"/x", Some(Cause::TextBusy));
-        check(libc::E2BIG, &EXEC, b"/x", Some(Cause::TooLong));
-        check(libc::E2BIG, &OPEN, b"/x", None);
-        let below = |filename| FailedCall::exec(filename);
-        assert_eq!(below(b"/dev/fd/9/x"), (FailedCall::Exec { dirfd: 9 }, &b"x"[..]));
-        assert_eq!(below(b"/dev/fd/9"), (FailedCall::Exec { dirfd: 9 }, &b""[..]));
-        assert_eq!(below(b"/dev/fd/-7/a/b"), (FailedCall::Exec { dirfd: -7 }, &b"a/b"[..]));
-        assert_eq!(below(b"/dev/fd/x/b"), (EXEC, &b"/dev/fd/x/b"[..]));
-        check(libc::EBADF, &FailedCall::Exec { dirfd: 9 }, b"x", Some(Cause::BadDescriptor));
-        check(libc::ENOENT, &FailedCall::Exec { dirfd: 9 }, b"", None);
-        let new = FailedCall::Open { flags: names::O_CREAT | names::O_EXCL, resolve: 0, dirfd: libc::AT_FDCWD };
-        check(libc::EEXIST, &new, b"/x", Some(Cause::Exists));
-        assert_eq!(error_text(libc::EACCES), "Permission denied");
-        assert_eq!(error_text(libc::ENOENT), "No such file or directory");
-    }
-
-    proptest! {
-        #[test]
-        fn any_event_is_asked_about((header, payload) in testing::any()) {
-            testing::with_seen(header, &payload, |seen| {
-                let _ = (proven(seen), question(seen));
-            });
-        }
-    }
-}
+mod tests;

@@ -108,10 +108,11 @@ impl<'a> Walk<'a> {
 
     /// All refusals at the end of the path, or the refusal of an earlier step.
     pub(super) fn run(mut self) -> Walked<Vec<Refusal>> {
-        let refusals = match self.question.call {
-            FailedCall::Exec { dirfd } => self.exec(dirfd)?,
-            FailedCall::Open { flags, resolve, dirfd } => self.open(flags, resolve, dirfd)?,
-            FailedCall::Path { dirfd, follow, need } => self.path(dirfd, follow, need)?,
+        let FailedCall { dirfd, follow, need } = self.question.call;
+        let refusals = match need {
+            Need::Program => self.exec(dirfd)?,
+            Need::Flags { flags, resolve } => self.open(flags, resolve, dirfd)?,
+            need => self.path(dirfd, follow, need)?,
         };
         let explained = refusals.iter().any(|refusal| refusal.errno == self.question.errno);
         match self.doubt.filter(|_| !explained) {
@@ -287,10 +288,7 @@ impl<'a> Walk<'a> {
 
     /// The target of a link, if the process may follow it.
     fn follow(&self, dir: &FileNode, link: &FileNode, part: &PendingName) -> Walked<Vec<u8>> {
-        let resolve = match self.question.call {
-            FailedCall::Open { resolve, .. } => resolve,
-            FailedCall::Exec { .. } | FailedCall::Path { .. } => 0,
-        };
+        let resolve = if let Need::Flags { resolve, .. } = self.question.call.need { resolve } else { 0 };
         let refused = |why: &str| {
             refuse(Refusal::at(&link.path, libc::ELOOP, Cause::Loop, &format!(" is a symbolic link; {why}")))
         };
@@ -409,7 +407,7 @@ impl<'a> Walk<'a> {
                     out.push(Refusal::at(&node.path, libc::ECONNREFUSED, Cause::NothingListens, text));
                 }
             }
-            Need::Removable | Need::AbstractSocket => {}
+            Need::Removable | Need::AbstractSocket | Need::Program | Need::Flags { .. } => {}
             Need::Linkable => out.extend(self.link(&node)),
             Need::Owned => {
                 out.extend(self.read_only(&node));

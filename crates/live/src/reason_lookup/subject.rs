@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use tracetui_events::text::command::leaf;
 use tracetui_events::why::access::Credentials;
-use tracetui_events::why::{FailedCall, Question, Who};
+use tracetui_events::why::{Need, Question, Who};
 use tracetui_host::procfs::{self, namespace};
 use tracetui_host::{decimal, read_bounded};
 use tracetui_shared::id::NsInum;
@@ -89,7 +89,7 @@ impl Subject {
 }
 
 fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
-    let dirfd = question.call.dirfd();
+    let dirfd = question.call.dirfd;
     let Some(ancestor) = ancestor else {
         let held = dirfd != libc::AT_FDCWD && question.path.is_empty();
         return held.then(|| format!("from descriptor {dirfd} as it is now").into_bytes());
@@ -122,7 +122,7 @@ fn credentials(dir: &str, question: &Question) -> Option<Credentials> {
     let ids = |name| numbers(&status, name).map(|words| words.filter_map(decimal).collect::<Vec<u32>>());
     let (uids, gids) = (ids("Uid:")?, ids("Gid:")?);
     // The order of the ids: real, effective, saved, for files. Only setfsuid(2), of which events say nothing, makes the last ones others.
-    let group = usize::from(matches!(question.call, FailedCall::Exec { .. }));
+    let group = usize::from(question.call.need == Need::Program);
     if (uids.get(1), uids.get(3), gids.get(group)) != (Some(&uid), Some(&uid), Some(&gid)) {
         return None;
     }

@@ -160,6 +160,8 @@ unsafe fn run(steps: &[Step], act: &Act, argv: &[*const libc::c_char]) -> i32 {
                 libc::connect(socket, (&raw const address).cast(), size_of_val(&address) as u32)
             }
             Act::Path(path, Need::Access(want)) => libc::access(path.as_ptr(), i32::from(*want)),
+            Act::Path(path, Need::Flags { flags, .. }) => libc::open(path.as_ptr(), *flags as i32, 0o644),
+            Act::Path(path, Need::Program) => libc::execve(path.as_ptr(), argv.as_ptr(), [std::ptr::null()].as_ptr()),
         }
     };
     if result >= 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
@@ -241,9 +243,9 @@ impl Child {
             ns_pid: Tgid(self.pid as u32),
             time: super::clock::now_boot(),
             call: match case.act {
-                Act::Path(_, need) => FailedCall::Path { dirfd, follow: need != Need::Removable, need },
-                _ if is_exec => FailedCall::Exec { dirfd },
-                _ => FailedCall::Open { flags, resolve: 0, dirfd },
+                Act::Path(_, need) => FailedCall { dirfd, follow: need != Need::Removable, need },
+                _ if is_exec => FailedCall { dirfd, follow: true, need: Need::Program },
+                _ => FailedCall { dirfd, follow: true, need: Need::Flags { flags, resolve: 0 } },
             },
             path: path.as_bytes().to_vec(),
             errno: self.errno,
@@ -749,7 +751,7 @@ fn asked(process: Who, mnt_ns: NsInum, call: FailedCall, path: &[u8]) -> Questio
 #[test]
 fn another_error_than_that_of_the_event_is_no_answer() {
     let process = Who { key: ProcessKey { tgid: Tgid(1), start: Default::default() }, comm: Vec::new() };
-    let call = FailedCall::Exec { dirfd: libc::AT_FDCWD };
+    let call = FailedCall { dirfd: libc::AT_FDCWD, follow: true, need: Need::Program };
     let question = Question { errno: libc::EACCES, ..asked(process, NsInum(1), call, b"/x") };
     let gone = super::Refusal::new(libc::ENOENT, Cause::Missing, b"/x", "no x in /");
     let said = answer(&question, Err(Stop::Refused(Box::new(gone))), 5);
@@ -772,11 +774,12 @@ fn the_nearest_name_is_that_of_all_places_of_a_search() {
     let pid = std::process::id();
     let ns = fs::read_link("/proc/self/ns/mnt").expect("a link").into_os_string().into_string().expect("text");
     let ns = ns.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("a number");
-    let call = FailedCall::Open { flags: 0, resolve: 0, dirfd: libc::AT_FDCWD };
+    let need = Need::Flags { flags: 0, resolve: 0 };
+    let call = FailedCall { dirfd: libc::AT_FDCWD, follow: true, need };
     let question = |dir: &str, others: &[&str], places: usize| Question {
         others: others.iter().map(|dir| of(dir)).collect(),
         places,
-        ..asked(who(pid), NsInum(ns), call.clone(), format!("{}/utli.h", d.s(dir)).as_bytes())
+        ..asked(who(pid), NsInum(ns), call, format!("{}/utli.h", d.s(dir)).as_bytes())
     };
     let said = |dir: &str, others: &[&str], places| {
         let answer = look(&question(dir, others, places));

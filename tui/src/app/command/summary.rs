@@ -10,10 +10,6 @@ use tracetui_shared::kind::{KINDS, Kind};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) execs: u64,
-    /// Failed opens that no later call of the same search answered.
-    pub(crate) failed_opens: u64,
-    /// Failed execs that no later call of the same search answered.
-    pub(crate) failed_execs: u64,
     /// The COMMAND's process, once its exit was delivered.
     pub(crate) process: Option<ProcessKey>,
     /// How long COMMAND ran in nanoseconds, according to its exit. `None` until the exit was delivered.
@@ -22,7 +18,9 @@ pub(crate) struct Summary {
     pub(crate) slowest: Option<Slowest>,
     /// CPU time of all processes that ended, in nanoseconds.
     pub(crate) cpu_ns: u64,
-    /// Events that were delivered before the current run, by [`Kind::place`].
+    /// Failed calls that no later call of the same search answered, by the number of their kind.
+    failed: [u64; KINDS],
+    /// Events that were delivered before the current run, likewise.
     before: [u64; KINDS],
 }
 
@@ -39,18 +37,13 @@ impl Summary {
     /// The summary of a run that begins now.
     pub(crate) fn of_next_run(account: &Account) -> Summary {
         let mut summary = Summary::default();
-        for kind in Kind::ALL {
-            kind.place().and_then(|at| summary.before.get_mut(at)).into_iter().for_each(|before| {
-                *before = account.kind(kind).delivered;
-            });
-        }
+        Kind::PROBED.iter().for_each(|kind| summary.before[*kind as usize] = account.kind(*kind).delivered);
         summary
     }
 
     /// The events of a kind that were delivered since the run began.
     pub(crate) fn delivered(&self, account: &Account, kind: Kind) -> u64 {
-        let before = kind.place().and_then(|at| self.before.get(at)).copied().unwrap_or_default();
-        account.kind(kind).delivered.saturating_sub(before)
+        account.kind(kind).delivered.saturating_sub(self.before[kind as usize])
     }
 
     pub(crate) fn count(&mut self, seen: &EventContext<'_>, command: Tgid) {
@@ -63,21 +56,16 @@ impl Summary {
         let cost = seen.event.body.exit().and_then(|exit| exit.cost());
         self.cpu_ns = self.cpu_ns.saturating_add(cost.map_or(0, |cost| cost.runtime));
         self.execs += u64::from(kind == Kind::Exec && !seen.event.failed());
-        if let Some(failed) = self.failed(kind).filter(|_| seen.event.failed()) {
-            *failed += 1;
-        }
+        self.failed[kind as usize] += u64::from(seen.event.body.ret().is_some_and(|ret| ret < 0));
     }
 
     /// Takes a failed call off the counts, because a later call answered it.
     pub(crate) fn answered(&mut self, kind: Kind) {
-        self.failed(kind).into_iter().for_each(|count| *count = count.saturating_sub(1));
+        self.failed[kind as usize] = self.failed(kind).saturating_sub(1);
     }
 
-    fn failed(&mut self, kind: Kind) -> Option<&mut u64> {
-        match kind {
-            Kind::Open => Some(&mut self.failed_opens),
-            Kind::Exec => Some(&mut self.failed_execs),
-            _ => None,
-        }
+    /// The failed calls of a kind that no later call of the same search answered.
+    pub(crate) fn failed(&self, kind: Kind) -> u64 {
+        self.failed[kind as usize]
     }
 }

@@ -26,7 +26,16 @@ pub(crate) fn line(seen: &EventContext<'_>) -> Option<String> {
             let cut = if text("cut") == "true" { ", ..." } else { "" };
             format!("execve({}, [{}{cut}], ...)", path("filename"), words.join(", "))
         }
-        Body::Open(_) => {
+        Body::Exit(_) => {
+            let core = if text("core") == "true" { " (core dumped)" } else { "" };
+            let how = if given("signal") {
+                format!("killed by {}{core}", text("signal"))
+            } else {
+                format!("exited with {}", text("exit_code"))
+            };
+            return Some(format!("[pid {}] +++ {how} +++", seen.event.header.tid.0));
+        }
+        _ => {
             let (via, path, flags) = (text("via"), path("path"), text("flags"));
             let mode = match field("mode") {
                 Some(Value::Uint(mode)) => format!(", 0{mode:o}"),
@@ -47,16 +56,6 @@ pub(crate) fn line(seen: &EventContext<'_>) -> Option<String> {
                 _ => return None,
             }
         }
-        Body::Exit(_) => {
-            let core = if text("core") == "true" { " (core dumped)" } else { "" };
-            let how = if given("signal") {
-                format!("killed by {}{core}", text("signal"))
-            } else {
-                format!("exited with {}", text("exit_code"))
-            };
-            return Some(format!("[pid {}] +++ {how} +++", seen.event.header.tid.0));
-        }
-        _ => return None,
     };
     let ret = seen.event.body.ret()?;
     let result = match field("err") {

@@ -9,9 +9,8 @@ use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use tracetui_events::enrich::World;
-use tracetui_events::event::names::access_letters;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_events::event::{Body, EventContext};
+use tracetui_events::event::{EventContext, Takes, takes};
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, grouped};
 use tracetui_shared::kind::KindSet;
@@ -91,21 +90,18 @@ impl Summary {
         }
         let mut value = std::mem::take(&mut self.scratch);
         value.clear();
-        match &seen.event.body {
-            Body::Open(open) => {
-                open.file().write(&mut value);
-                if access_letters(open.flags()).contains('w') {
-                    self.bytes += add(&mut self.written, &value, id);
-                }
-                value.truncate(memchr::memrchr(b'/', &value).map_or(0, |slash| slash.max(1)));
-                self.bytes += add(&mut self.directories, if value.is_empty() { b"." } else { &value }, id);
+        let body = &seen.event.body;
+        if let Some(file) = body.file().filter(|_| takes(stored.kind) == Takes::Contents) {
+            file.write(&mut value);
+            if body.file_use().is_some_and(|used| used.written) {
+                self.bytes += add(&mut self.written, &value, id);
             }
-            body => {
-                let socket = body.socket().filter(|_| !body.is_close());
-                if socket.is_some_and(|socket| socket.service(&mut value)) {
-                    self.bytes += add(&mut self.peers, &value, id);
-                }
-            }
+            value.truncate(memchr::memrchr(b'/', &value).map_or(0, |slash| slash.max(1)));
+            self.bytes += add(&mut self.directories, if value.is_empty() { b"." } else { &value }, id);
+        }
+        let socket = body.socket().filter(|_| !body.is_close());
+        if socket.is_some_and(|socket| socket.service(&mut value)) {
+            self.bytes += add(&mut self.peers, &value, id);
         }
         self.scratch = value;
     }

@@ -5,6 +5,7 @@ pub(crate) mod reasons;
 
 use crate::app::named_enum::named;
 use tracetui_events::event::process::ProcessKey;
+use tracetui_events::event::{Takes, takes};
 use tracetui_events::search::Related;
 use tracetui_events::store::index::{Answer, Index};
 use tracetui_events::store::{Id, Store, Stored};
@@ -302,7 +303,7 @@ struct Joined {
 fn opened(process: ProcessKey, exit: &mut Option<Id>, stored: &Stored<'_>) -> Answer {
     let its = stored.process.is_some_and(|p| p.key == process);
     *exit = exit.or((its && stored.kind == Kind::Exit).then_some(stored.id));
-    match (its && stored.kind == Kind::Open, stored.failed) {
+    match (its && takes(stored.kind) == Takes::Contents, stored.failed) {
         (false, _) => Answer::No,
         (true, false) => Answer::Yes,
         (true, true) => Answer::Marked,

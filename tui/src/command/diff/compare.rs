@@ -6,6 +6,7 @@ use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
 use tracetui_events::diff::{self, DiffReport, Run, Status};
 use tracetui_events::enrich::World;
+use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter::Glob;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Played, Step};
@@ -120,10 +121,6 @@ impl Side {
         let gaps = &self.run.gaps;
         !gaps.incomplete && !gaps.full && !gaps.running
     }
-
-    fn has_no_opens(&self) -> bool {
-        Kind::Open.place().is_some_and(|at| self.run.gaps.absent[at])
-    }
 }
 
 /// Notes the kinds without a working probe, and those that are not read.
@@ -132,9 +129,7 @@ fn note_absent(run: &mut Run, kinds: KindSet, world: &World) {
         let mut probes = world.probes.iter().filter(|probe| probe.kinds.contains(&(kind as u16))).peekable();
         probes.peek().is_none() || probes.any(|probe| probe.attached)
     };
-    for (kind, absent) in Kind::PROBED.into_iter().zip(&mut run.gaps.absent) {
-        *absent = !kinds.contains(kind) || !working(kind);
-    }
+    run.gaps.absent = Kind::PROBED.into_iter().filter(|kind| !kinds.contains(*kind) || !working(*kind)).collect();
 }
 
 /// Takes the losses from the account, since a filter may have rejected their rows. Returns notes on them.
@@ -173,7 +168,8 @@ pub(in crate::command) fn compare(
     if sides.iter().any(|side| side.filter != sides[0].filter) {
         notes.push("the recordings were made with different filters".to_owned());
     }
-    let filtered = filtered || sides.iter().any(|side| side.has_no_opens() || !side.filter.is_empty());
+    let filtered =
+        filtered || sides.iter().any(|side| side.run.gaps.lacks(taking(Takes::Contents)) || !side.filter.is_empty());
     let (whole, gaps) = (sides.iter().all(Side::is_whole), sides.iter().any(Side::has_gaps));
     let mut runs: Vec<Run> = sides.into_iter().map(|side| side.run).collect();
     let values = runs.iter().all(Run::has_values);

@@ -18,11 +18,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use tracetui_events::budget::Budget;
+use tracetui_events::event::EventContext;
 use tracetui_events::event::describe;
 use tracetui_events::event::file_identity;
-use tracetui_events::event::names::{O_DIRECTORY, O_TRUNC};
 use tracetui_events::event::open::File;
-use tracetui_events::event::{Body, EventContext};
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
@@ -33,7 +32,6 @@ use tracetui_host::machine::Uname;
 use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::CREATED;
 
 pub fn run(args: &cli::Files) -> Result<ExitCode> {
     let mut filters = FilterOptions::from(&args.filters);
@@ -119,17 +117,8 @@ impl Used {
     /// Notes the file of an event. Returns whether the event has one.
     fn note_file(&mut self, context: &EventContext<'_>) -> bool {
         let event = context.event;
-        let used = match &event.body {
-            Body::Exec(exec) if exec.record.ret == 0 => Use { executed: true, ..Use::default() },
-            Body::Open(open) if open.record.ret >= 0 && open.flags() & O_DIRECTORY == 0 => {
-                let (read, written) = open.access();
-                let written = written || read && open.flags() & O_TRUNC != 0;
-                Use { read, written, created: open.record.how_marks & CREATED != 0, ..Use::default() }
-            }
-            _ => return false,
-        };
         // A file outside the directory tree, such as a memfd, has no path.
-        let Some(File::Opened(names)) = event.body.file() else { return false };
+        let (Some(used), Some(File::Opened(names))) = (event.body.file_use(), event.body.file()) else { return false };
         if names.marks & mark::PSEUDO != 0 {
             return false;
         }
@@ -146,7 +135,7 @@ impl Used {
         known.executed |= used.executed;
         known.created |= used.created;
         known.count += 1;
-        known.identity = file_identity::identity(&event.body).and_then(Result::ok).or(known.identity);
+        known.identity = event.body.identity().and_then(Result::ok).or(known.identity);
         true
     }
 

@@ -6,8 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use tracetui_events::event::file_identity::identity;
-use tracetui_events::event::{Body, EventContext};
+use tracetui_events::event::{EventContext, Takes, takes};
 use tracetui_events::text::counted;
 use tracetui_host::clock;
 use tracetui_host::confine::Spawner;
@@ -53,16 +52,14 @@ impl Unwanted {
 
     /// Whether an event opened or executed one of the files.
     pub(super) fn meets(&mut self, seen: &EventContext<'_>) -> bool {
+        let uses = takes(seen.event.kind()) != Takes::Nothing && !seen.event.failed();
+        let Some(file) = seen.event.body.file().filter(|_| uses) else { return false };
         let mut path = Vec::new();
-        match &seen.event.body {
-            Body::Exec(exec) if !seen.event.failed() => exec.exe.write(&mut path),
-            Body::Open(open) if !seen.event.failed() => open.file().write(&mut path),
-            _ => return false,
-        }
+        file.write(&mut path);
         if seen.event.header.time >= self.looked_up {
             self.look();
         }
-        let found = identity(&seen.event.body).and_then(Result::ok);
+        let found = seen.event.body.identity().and_then(Result::ok);
         self.unidentified += u64::from(found.is_none());
         let same_mounts = self.mounts == Some(seen.event.header.mnt_ns.0);
         self.held.iter().any(|held| {

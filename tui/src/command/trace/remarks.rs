@@ -22,7 +22,7 @@ pub(crate) fn remarks(options: &TraceOptions, account: &Account, discrepancy: Op
 
 /// The message if no open of tracetui itself arrived while offsets came from a file. tracetui always opens some files.
 fn doubtful_btf(options: &TraceOptions, account: &Account) -> Option<&'static str> {
-    let doubtful = options.btf.is_some() && options.live.kinds.contains(Kind::Open) && account.own == 0;
+    let doubtful = options.btf.is_some() && options.live.kinds.contains(Kind::CHECKED) && account.own == 0;
     doubtful.then_some("tracetui's own file opens did not arrive: does --btf match this kernel?")
 }
 

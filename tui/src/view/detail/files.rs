@@ -7,10 +7,9 @@ use crate::app::views::detail::Subject;
 use crate::view::clock;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use tracetui_events::event::{Body, EventContext};
+use tracetui_events::event::{EventContext, Takes, taking};
 use tracetui_events::text::command::leaf;
 use tracetui_events::text::{self, counted};
-use tracetui_shared::kind::Kind;
 
 /// How many of the newest opens are grouped.
 const NEWEST: usize = 512;
@@ -32,7 +31,7 @@ impl Page<'_> {
         let Some(files) = &self.app.detail.files else { return String::new() };
         let looking = if self.app.detail.scanning(self.app.store()) { " so far" } else { "" };
         let evicted = if self.app.store().evicted() > 0 { ", among the kept events" } else { "" };
-        let traced = self.app.is_traced(Kind::Open);
+        let traced = self.app.is_traced(taking(Takes::Contents));
         let excerpt = self.app.pipeline.excerpt().is_some();
         if files.is_empty() && (!traced || excerpt) {
             let what = if excerpt { "this excerpt has none" } else { "opens are not traced" };
@@ -51,9 +50,9 @@ impl Page<'_> {
         let mut groups = GROUPS.map(|_| Vec::<String>::new());
         for at in (0..files.len().min(NEWEST)).rev() {
             let stored = files.newest(at).and_then(|id| self.app.store().get(id)).filter(|stored| !stored.failed);
-            let Some(Body::Open(open)) = stored.and_then(|stored| Some(stored.event().ok()?.body)) else { continue };
+            let Some(file) = stored.and_then(|stored| stored.event().ok()?.body.file()) else { continue };
             let mut path = Vec::new();
-            open.file().write(&mut path);
+            file.write(&mut path);
             let (group, name) = (group_of(&path), safe(leaf(path.strip_suffix(b"/").unwrap_or(&path)), self.theme));
             if !groups[group].contains(&name) {
                 groups[group].push(name);

@@ -16,7 +16,7 @@ use tracetui_events::event::lost::Lost;
 use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::session;
 use tracetui_events::event::stdio::Descriptor;
-use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, lost};
+use tracetui_events::event::{Body, Components, EventContext, Home, Payload as _, Tables as _, Takes, lost, takes};
 use tracetui_events::limits;
 use tracetui_events::search::included;
 use tracetui_events::store::{Id, Stored};
@@ -149,13 +149,16 @@ impl Page<'_> {
                 lines.extend(self.args(exec.argv, &note));
                 lines.extend(self.stdio(exec));
             }
-            Body::Open(open) if !failed => {
-                let path = self.place(seen, open.names, "abs_path");
-                let path = if path == "-" || path.starts_with('(') { safe(open.path, self.theme) } else { path };
-                let text = format!("{path}  fd {result}  {}", self.value(seen, "flags"));
+            Body::Exit(_) | Body::Lost(_) => {}
+            body if let Some(names) = body.found() => {
+                let path = self.place(seen, *names, "abs_path");
+                let asked = || safe(body.sought().unwrap_or_default(), self.theme);
+                let path = if path == "-" || path.starts_with('(') { asked() } else { path };
+                let text = format!("{path}  {}{result}  {}", body.before_result(), self.value(seen, "flags"));
                 lines.extend(self.named_lines("opened", &text, Style::new()));
             }
-            Body::Open(_) | Body::Exit(_) | Body::Lost(_) => {}
+            // The line `tried` shows everything.
+            _ if takes(seen.event.kind()) == Takes::Contents => {}
             body => {
                 let detail = written(|out| seen.detail(out), self.theme);
                 lines.extend(self.named_lines(seen.event.kind().name(), &detail, Style::new()));

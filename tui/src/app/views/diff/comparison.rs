@@ -7,6 +7,7 @@ use crate::app::prompt::Purpose;
 use crate::app::views::View;
 use crate::app::{App, Compared, Failures};
 use tracetui_events::diff::{DiffLine, Side};
+use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter;
 use tracetui_events::text::command;
 use tracetui_shared::id::Tgid;
@@ -105,7 +106,7 @@ impl App {
         };
         let sought = line.and_then(sought);
         let absent = line.is_some_and(|line| line.only == Some(Side::A) && sought.is_none());
-        let kinds = sought.as_ref().map_or(self.screen.kinds, |(kind, _)| self.screen.kinds | KindSet::from(*kind));
+        let kinds = sought.as_ref().map_or(self.screen.kinds, |(kinds, _)| self.screen.kinds | *kinds);
         self.screen.kinds = kinds;
         self.screen.failures = Failures::Off;
         self.show_events(|filter, world| filter.replace(&format!("pid={pid}"), world));
@@ -120,20 +121,20 @@ impl App {
     }
 }
 
-/// The kind of the event in B that a difference is about, and a search for it. `None` if there may be none.
-fn sought(line: &DiffLine) -> Option<(Kind, String)> {
+/// The kinds of the event in B that a difference is about, and a search for it. `None` if there may be none.
+fn sought(line: &DiffLine) -> Option<(KindSet, String)> {
     let path = || {
         let path = line.subject.first()?;
         let name = Some(command::leaf(path)).filter(|name| !name.is_empty())?;
         Some(filter::ends_in(name))
     };
     let absent = line.only == Some(Side::A);
-    let of = |kind: Kind| (kind, format!("kind={}", kind.name()));
+    let of = |kind: Kind| (kind.into(), format!("kind={}", kind.name()));
     Some(match line.kind {
         // The failed open, or the failed exec of a program.
-        "missing" if line.what.starts_with(b"program ") => (Kind::Exec, path()?),
-        "missing" => (Kind::Open, path()?),
-        "opened" | "tried" | "access" if !absent => (Kind::Open, path()?),
+        "missing" if line.what.starts_with(b"program ") => (Kind::Exec.into(), path()?),
+        "missing" => (taking(Takes::Contents), path()?),
+        "opened" | "tried" | "access" if !absent => (taking(Takes::Contents), path()?),
         "exec" | "argv" | "cwd" | "user" if !absent || line.alone.is_none() => of(Kind::Exec),
         "exit" => of(Kind::Exit),
         // The others are named for kinds.

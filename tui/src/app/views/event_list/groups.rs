@@ -514,7 +514,7 @@ impl Groups {
     fn keep_quiet(&mut self, id: Id, kind: Kind, key: Option<ProcessKey>) {
         if let (Listing::Calm, Some(key)) = (self.listing, key) {
             let quiet = self.quiet_of(key);
-            quiet.opens += u64::from(kind == Kind::Open);
+            quiet.opens += u64::from(kind == Kind::HUSHED);
             quiet.exit = quiet.exit.or((kind == Kind::Exit).then_some(id));
             quiet.last = quiet.last.max(id);
         }

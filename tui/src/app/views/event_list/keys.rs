@@ -4,7 +4,7 @@ use foldhash::fast::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use tracetui_events::event::exec::Exec;
-use tracetui_events::event::file_identity::{changed_ns, identity};
+use tracetui_events::event::file_identity::changed_ns;
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Body, Event, Payload as _, names};
 use tracetui_events::search::{missed, names_descriptor, place};
@@ -92,7 +92,7 @@ impl KeyMaker {
         // A list of all events shows each descriptor.
         let ret = if all { body.error() } else { body.error().min(0) };
         let result = (ret, body.exit().map(|exit| exit.record.status));
-        let file = identity(body).and_then(Result::ok);
+        let file = body.identity().and_then(Result::ok);
         // The same path may name another file. A file that is written to stays the same one, but a program does not.
         let file = match body {
             Body::Exec(exec) if exec.failed() && missed != Some(true) && subject.first() != Some(&b'/') => {

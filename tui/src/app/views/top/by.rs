@@ -44,10 +44,6 @@ impl By {
 
     /// Appends the value of a kept event, and decodes the event only if necessary. `false` if it has no value.
     pub(super) fn of_stored(self, stored: &Stored<'_>, world: &dyn Tables, out: &mut Vec<u8>) -> bool {
-        if let (By::Path | By::Dir, Some(open)) = (self, stored.open()) {
-            open.file().write(out);
-            return self.of_path(out);
-        }
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Home, changes_files};
+use tracetui_events::event::{Home, Takes, changes_files, takes};
 use tracetui_events::search::Failure;
 use tracetui_events::store::Id;
 use tracetui_shared::id::{CgroupId, NsInum, Tgid};
@@ -37,7 +37,7 @@ impl Counts {
         Counts {
             events: 1,
             execs: u64::from(kind == Kind::Exec && !failed),
-            opens: u64::from(kind == Kind::Open),
+            opens: u64::from(takes(kind) == Takes::Contents),
             changes: u64::from(changes_files(kind) && !failed),
             failed: u64::from(failed && !answered && kind != Kind::Exit),
         }

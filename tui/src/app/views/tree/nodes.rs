@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
-use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, session};
+use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, Takes, session, takes};
 use tracetui_events::limits;
 use tracetui_events::search::{Answered, ExitCause, Failure};
 use tracetui_events::store::{Id, Store, Stored};
@@ -39,7 +39,7 @@ const GENERATIONS: usize = 1 << 12;
 /// The counts of an event, and of the evicted opens counted in it.
 fn counts_of(stored: &Stored<'_>) -> Counts {
     let (own, evicted) = (Counts::of(stored.kind, stored.failed, stored.answered), stored.evicted.into());
-    let failed = if stored.kind == Kind::Open { own.failed * evicted } else { 0 };
+    let failed = if stored.kind == Kind::HUSHED { own.failed * evicted } else { 0 };
     own.and(Counts { events: evicted, opens: evicted, failed, ..Counts::default() })
 }
 
@@ -212,7 +212,7 @@ impl Nodes {
         let Some(at) = self.place_of(id, process, seen.world) else { return };
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
         let mut counts = Counts::of(kind, failed, false);
-        counts.changes += u64::from(kind == Kind::Open && !failed && !seen.event.is_quiet(false));
+        counts.changes += u64::from(takes(kind) == Takes::Contents && !failed && !seen.event.is_quiet(false));
         if let Some(travel) = &mut self.travel {
             let after = travel.after.entry(process.key).or_default();
             *after = after.and(counts);
