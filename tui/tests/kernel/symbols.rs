@@ -73,7 +73,7 @@ fn every_symbol_of_the_kernel_is_found_at_its_address_and_beside_it() {
                     let (name, module) = expected.iter().find(|(name, _)| !ends_section(name)).expect("a symbol");
                     assert_eq!((&*found.name, found.addr.0), (&**name, *below), "{address:#x}");
                     assert!(address - below < found.size, "{found:?}");
-                    assert!(transient(module) || found.owner == &**module, "{found:?}");
+                    assert!(transient(module) || found.owner == **module, "{found:?}");
                 }
                 // Ends of sections, and the addresses between sections.
                 None => labels += 1,

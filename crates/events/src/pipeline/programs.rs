@@ -199,7 +199,7 @@ impl ProgramReports {
         };
         for waiting in &mut self.waiting {
             let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
-            if let Some(begun) = begun.filter(|begun| self::record(&begun).as_ref().is_some_and(is_begin)) {
+            if let Some(begun) = begun.filter(|begun| self::record(begun).as_ref().is_some_and(is_begin)) {
                 waiting.event = Batch::of(FrameHeader { time: waiting.time, ..header }, begun.payload);
             }
         }
