@@ -33,7 +33,7 @@ const STAGE: u64 = MASK + 1 + NAME_SLACK as u64;
 /// Bytes there for each path, a multiple of 8.
 const STAGED: u64 = PATH_MAX as u64 + 8;
 /// Bytes of a path that are moved without the call of a helper.
-const SHORT: u64 = 56;
+const SHORT: u64 = 48;
 /// Bytes of the longest variable part.
 const LONGEST: u64 = MASK + 2 * PATH_ASK + TEXT_ASK;
 
@@ -267,12 +267,13 @@ fn read_text<const ASK: u64>(s: &mut FileScratch, which: u64, nth: u64, to: u64)
     if place_of(s, which) != u64::from(NO_ARGUMENT) {
         let passed = argument(s, which);
         let n = read_user_str(at(s.buf.as_mut_ptr(), to), ASK, passed);
-        (len, marks) = if n < 0 {
-            (0, if names_descriptor(s, passed) { 0 } else { mark::FAULT })
-        } else if n == ASK as i64 {
+        (len, marks) = if n == ASK as i64 {
             (ASK - 2, mark::CUT)
-        } else {
+        } else if n > 0 {
             (n as u64 - 1, 0)
+        } else {
+            // Of an empty path, older kernels return 0.
+            (0, if n == 0 || names_descriptor(s, passed) { 0 } else { mark::FAULT })
         };
     }
     set(at(s.frame.record.text_lens.as_mut_ptr(), nth), len as u16);
