@@ -75,6 +75,8 @@ pub(crate) struct Requested {
     pub(crate) kinds: KindSet,
     /// The kinds whose failed events are requested too.
     pub(crate) failing: KindSet,
+    /// Whether writes to files are requested.
+    pub(crate) writes: bool,
 }
 
 impl Requested {
@@ -85,7 +87,7 @@ impl Requested {
 
     fn contains(self, slot: Slot) -> bool {
         let kinds = if slot.shows() == Shows::Failures { self.kinds & self.failing } else { self.kinds };
-        kinds.contains(slot.kind())
+        kinds.contains(slot.kind()) && (self.writes || slot != Slot::FileWritten)
     }
 }
 
@@ -94,6 +96,13 @@ pub(super) struct Group {
     /// Whether the process table needs them. If not, they are attached if one of their kinds is requested.
     always: bool,
     probes: &'static [Probe],
+}
+
+/// The places of a program at a function that gets a file.
+macro_rules! at_file {
+    ($function:literal) => {
+        &[(Way::Typed, Exit($function)), (Way::Functions, Functions(At::Entry, &[$function]))]
+    };
 }
 
 /// The groups, in the order in which they are attached and detached. Exits come before forks. Therefore, at the start
@@ -223,6 +232,11 @@ pub(super) const GROUPS: &[Group] = &[
             ],
             &["file opens and TCP connections through io_uring"],
         ),
+    ]),
+    Group::wanted(&[
+        Probe::new("file_opened", at_file!("security_file_open"), &["files that were open for writing"])
+            .part_of(Slot::FileWritten),
+        Probe::new("file_closed", at_file!("locks_remove_file"), &["who wrote to a file"]),
     ]),
     // Without it, the inventory reports the change without a process.
     Group::wanted(&[Probe::new(
@@ -408,6 +422,12 @@ impl Probe {
         Slot::of_program(self.name).chain(self.part_of)
     }
 
+    /// Whether the number of its runs that the kernel skips tells how many events were lost. The requests that it misses at the return of a
+    /// function have no completion, and are counted as such.
+    pub(super) fn counts_skips(&self, place: &AttachPoint) -> bool {
+        self.skips_lose && !(matches!(place, Exit(_)) && Slot::of_program(self.name).any(Slot::is_request))
+    }
+
     /// The kinds of these events.
     pub(super) fn kinds(&self) -> KindSet {
         self.slots().map(Slot::kind).collect()
@@ -498,7 +518,7 @@ fn ends(kinds: KindSet) -> impl Iterator<Item = &'static calls::Row> {
 mod tests {
     use super::*;
 
-    const ALL: Requested = Requested { kinds: KindSet::ALL, failing: KindSet::ALL };
+    const ALL: Requested = Requested { kinds: KindSet::ALL, failing: KindSet::ALL, writes: true };
 
     /// The programs of the best ways that can be preempted.
     fn preempted(first: Way, preemptible: bool) -> Vec<&'static str> {
@@ -514,7 +534,7 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_is_not_attached() {
         let of = |kinds: KindSet, failing: KindSet, way: Way| -> Vec<&str> {
-            let probes = GROUPS.iter().flat_map(|group| group.in_way(way, Requested { kinds, failing }));
+            let probes = GROUPS.iter().flat_map(|group| group.in_way(way, Requested { kinds, failing, writes: false }));
             probes.map(|(probe, _)| probe.name).collect()
         };
         let wanted = |kinds: KindSet, way: Way| of(kinds, KindSet::ALL, way);
@@ -532,7 +552,7 @@ mod tests {
         assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["sched_fork", "sys_exit", "bpf_xdp"]);
         assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["sched_fork", "sys_exit"]);
         // Only the ends of requested calls are attached.
-        let ends = |kinds: KindSet, failing| Requested { kinds, failing }.ends();
+        let ends = |kinds: KindSet, failing| Requested { kinds, failing, writes: true }.ends();
         assert_eq!(ends(Kind::Exec.into(), KindSet::NONE), KindSet::NONE);
         let execs = ends(Kind::Exec.into(), KindSet::ALL);
         for arch in arch::ALL {
