@@ -114,7 +114,8 @@ macro_rules! btf {
 
 btf! {
     "tp_btf" 0: sched_exec sys_exit uring_complete;
+    "fexit" 0: file_closed;
     ".text.functions" 1:
-        open_walk_pieces open_walk_piece uring_walk_pieces uring_walk_piece file_walk_pieces file_walk_piece file_texts
+        open_walk_pieces open_walk_piece uring_walk_pieces uring_walk_piece file_walk_pieces file_walk_piece file_texts closed_walk_pieces closed_walk_piece
         exec_walk_pieces exec_walk_piece failed_walk_pieces failed_walk_piece arguments_pieces arguments_piece scan_all scan_pieces scan_piece;
 }

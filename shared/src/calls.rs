@@ -345,6 +345,8 @@ pub mod file {
     pub const UMOUNT: u8 = 38;
     pub const MOVE_MOUNT: u8 = 39;
     pub const PIVOT_ROOT: u8 = 40;
+    /// No call: the file was closed, and its content has changed since it was opened.
+    pub const WRITE: u8 = 41;
 }
 
 /// The calls that look up a path without opening its file. The numbers are in recordings.

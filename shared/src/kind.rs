@@ -410,6 +410,7 @@ slots! {
     }
     File {
         File = 36:            "sys_exit"        Most,    "`file` from the ends of system calls.";
+        FileWritten = 43:     "file_closed"     Rest,    "`file` from the end of the last reference to a file that was open for writing.";
         FileUring = 37:       "uring_complete"  Rest,    "`file` through io_uring, from the tracepoint `io_uring_complete`. It makes no records: each is counted as missed.";
     }
     Lookup {
@@ -528,6 +529,7 @@ mod tests {
             (40, Kind::Unix, "uring_complete"),
             (41, Kind::Unix, "uring_submit"),
             (42, Kind::Lookup, "uring_complete"),
+            (43, Kind::File, "file_closed"),
         ];
         assert_eq!((kinds.len(), slots.len()), (Kind::ALL.len(), Slot::ALL.len()));
         for (number, kind, program) in slots {

@@ -276,6 +276,9 @@ fields! {
     InodeSize = "inode" "i_size";
     InodeCtime = "inode" "i_ctime_sec" | "__i_ctime.tv_sec" | "i_ctime.tv_sec";
     InodeCtimeNs = "inode" "i_ctime_nsec" | "__i_ctime.tv_nsec" | "i_ctime.tv_nsec";
+    InodeMtime = "inode" "i_mtime_sec" | "__i_mtime.tv_sec" | "i_mtime.tv_sec";
+    InodeMtimeNs = "inode" "i_mtime_nsec" | "__i_mtime.tv_nsec" | "i_mtime.tv_nsec";
+    FilePos = "file" "f_pos";
     TaskSeccompFilter = "task_struct" "seccomp.filter";
     SeccompFilterProg = "seccomp_filter" "prog";
     SocketFile = "socket" "file";
@@ -414,9 +417,9 @@ widths! {
         TcpEstablished TcpFastopenReq FastopenData MptcpFirst TaskSighand SigactionHandler SiginfoAddress SignalOomMm
         SignalUtime SignalStime SignalRuntime SignalReadBytes SignalWriteBytes SignalMaxrss TaskUtime TaskStime TaskRuntime
         TaskReadBytes TaskWriteBytes TaskExecStart TaskCfsRq CfsRqRq RqClock RqClockTask SignalTty
-        InodeSb InodeSize InodeCtime FdtableOpenFds UnixPeer UnixAddr SkPeerPid SkPeerCred;
+        InodeSb InodeSize InodeCtime InodeMtime FilePos FdtableOpenFds UnixPeer UnixAddr SkPeerPid SkPeerCred;
     Bytes(16): TaskThreadNode SignalThreadHead;
-    Either(4, 8): TaskCompat KiocbFlags InodeCtimeNs;
+    Either(4, 8): TaskCompat KiocbFlags InodeCtimeNs InodeMtimeNs;
     AtLeast(16): SignalLimits TaskComm AuxName MapName NetDeviceName SkDaddr6 SkSaddr6 TtyName;
     AtLeast(32): SignalPids PidTasks TaskPidLinks;
     AtLeast(128): AuxKsymName;

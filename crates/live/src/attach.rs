@@ -248,10 +248,8 @@ impl Attacher<'_> {
         let (links, note) = self.attach(&program, place)?;
         let turn = if let AttachPoint::Listed(turn, ..) = place { Some(*turn) } else { None };
         let link = |held| Link { program: probe.name, held, at_functions: kind == ProgramKind::Functions, turn };
-        // Events that the kernel skips at a return are not counted here. Their requests have no completion, and are
-        // counted as requests without one.
-        let counted = probe.skips_lose && !matches!(place, AttachPoint::Exit(_));
-        Ok((links.into_iter().map(link).collect(), counted.then_some(program), note))
+        let program = Some(program).filter(|_| probe.counts_skips(place));
+        Ok((links.into_iter().map(link).collect(), program, note))
     }
 
     /// Attaches a loaded program. Returns the descriptors that keep it attached, and a note on attach points that the

@@ -70,6 +70,8 @@ pub(crate) struct Requested {
     pub(crate) kinds: KindSet,
     /// The kinds whose failed events are requested too.
     pub(crate) failing: KindSet,
+    /// Whether writes to files are requested.
+    pub(crate) writes: bool,
 }
 
 impl Requested {
@@ -80,7 +82,7 @@ impl Requested {
 
     fn contains(self, slot: Slot) -> bool {
         let kinds = if slot.shows() == Shows::Failures { self.kinds & self.failing } else { self.kinds };
-        kinds.contains(slot.kind())
+        kinds.contains(slot.kind()) && (self.writes || slot != Slot::FileWritten)
     }
 }
 
@@ -88,6 +90,13 @@ pub(super) struct Group {
     /// Whether the process table needs them. If not, they are attached if one of their kinds is requested.
     always: bool,
     probes: &'static [Probe],
+}
+
+/// The places of a program at a function that gets a file.
+macro_rules! at_file {
+    ($function:literal) => {
+        &[(Way::Typed, Exit($function)), (Way::Functions, Functions(At::Entry, &[$function]))]
+    };
 }
 
 /// The groups, in the order in which they are attached and detached. Exits come before forks. Therefore, at the start
@@ -217,6 +226,11 @@ pub(super) const GROUPS: &[Group] = &[
             ],
             &["file opens and TCP connections through io_uring"],
         ),
+    ]),
+    Group::wanted(&[
+        Probe::new("file_opened", at_file!("security_file_open"), &["files that were open for writing"])
+            .part_of(Slot::FileWritten),
+        Probe::new("file_closed", at_file!("locks_remove_file"), &["who wrote to a file"]),
     ]),
     // Without it, the inventory reports the change without a process.
     Group::wanted(&[Probe::new(
@@ -391,6 +405,12 @@ impl Probe {
 
     fn slots(&self) -> impl Iterator<Item = Slot> {
         Slot::of_program(self.name).chain(self.part_of)
+    }
+
+    /// Whether the number of its runs that the kernel skips tells how many events were lost. The requests that it misses at the return of a
+    /// function have no completion, and are counted as such.
+    pub(super) fn counts_skips(&self, place: &AttachPoint) -> bool {
+        self.skips_lose && !(matches!(place, Exit(_)) && Slot::of_program(self.name).any(Slot::is_request))
     }
 
     pub(super) fn kinds(&self) -> KindSet {

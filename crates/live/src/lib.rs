@@ -90,6 +90,8 @@ pub struct LiveOptions {
     pub fds: bool,
     /// Whether opens contain the identity of the file.
     pub identities: bool,
+    /// Whether the processes that wrote to files are reported.
+    pub writes: bool,
     pub capture: CaptureFilter,
     /// The maximum number of live processes in all trees: [`tracetui_shared::capture::MAX_TREE`], less in tests.
     pub tree_size: u32,
@@ -112,6 +114,7 @@ impl Default for LiveOptions {
             environment: Keeper::new(EnvMode::Off),
             fds: false,
             identities: false,
+            writes: false,
             capture: CaptureFilter::NOTHING,
             tree_size: MAX_TREE,
             connections: u32::MAX,
@@ -123,7 +126,7 @@ impl Default for LiveOptions {
 
 impl LiveOptions {
     fn requested(&self) -> Requested {
-        Requested { kinds: self.kinds, failing: self.failing }
+        Requested { kinds: self.kinds, failing: self.failing, writes: self.writes }
     }
 }
 

@@ -94,6 +94,7 @@ impl Maps {
                 ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
                 (_, PER_CPU) => cpus,
                 (name, _) if !uses(options.kinds, name) => 1,
+                ("WRITERS", _) if !options.writes => 1,
                 (_, declared) => declared,
             };
             maps.add(name, map, elements, 0)?;

@@ -17,6 +17,7 @@ mod tasks;
 pub mod tcp;
 pub mod unix;
 pub mod uring;
+mod written;
 
 /// Passes a call to the code of its kind.
 #[inline(always)]

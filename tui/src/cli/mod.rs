@@ -523,6 +523,9 @@ pub struct TraceArgs {
     /// Device, inode, size and change time of opened files; executed ones always have them [default: on; record: off]
     #[arg(long, value_name = "SWITCH", value_enum)]
     pub identity: Option<Switch>,
+    /// Also who wrote to files, when the last process closes one (op write of file)
+    #[arg(long)]
+    pub writes: bool,
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.

@@ -205,7 +205,8 @@ mod tests {
         for decision in &resolved.decisions {
             assert!(report.lines().any(|line| line.starts_with(&format!("{} ", decision.spec.name))), "{decision:?}");
         }
-        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", "sched_exec sys_exit uring_complete"]);
+        let users = "sched_exec sys_exit uring_complete file_closed";
+        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", users]);
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
         check_line(&report, &["sched_process_exit", "1", "sched_exit"]);
         check_line(&report, &["function bpf_rdonly_cast", "absent"]);

@@ -88,7 +88,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
         capture.capture.tests = test::TREE;
         capture.trees = vec![selftest.tgid];
     }
-    let live = LiveOptions { kinds, stacks: KindSet::WITH_STACK, capture, ..LiveOptions::default() };
+    let live = LiveOptions { kinds, stacks: KindSet::WITH_STACK, writes: true, capture, ..LiveOptions::default() };
     let options = TraceOptions { live, btf: btf.map(Path::to_owned), ..TraceOptions::default() };
     let untraced = call_ns();
     match attach(&options, || None) {

@@ -107,6 +107,7 @@ impl SelfTest {
         programs.extend(asked.then_some("uring_submit"));
         programs.extend(refused.then_some("uring_refused"));
         programs.extend(prepared.then_some("exec_bprm"));
+        programs.extend(seen.contains(&Slot::FileWritten).then_some("file_opened"));
         programs.extend(["signal_generate", "signal_deliver"].iter().filter(|_| sent));
         // These report only what other programs missed.
         let tcp = seen.iter().any(|slot| connects(slot.kind()) && slot.shows() == Shows::Most);
@@ -159,6 +160,9 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         let nothing = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         libc::unlink(c"".as_ptr());
         libc::access(c"".as_ptr(), libc::F_OK);
+        let file = libc::open(c"/tmp".as_ptr(), libc::O_TMPFILE | libc::O_WRONLY, 0o600);
+        libc::write(file, (&raw const byte).cast(), 1);
+        libc::close(file);
         let family = libc::AF_UNIX as libc::sa_family_t;
         libc::connect(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0), (&raw const family).cast(), 2);
         for fd in 0..3 {

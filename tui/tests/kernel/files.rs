@@ -1,6 +1,7 @@
 //! Calls that change names and attributes of files.
 
 use crate::prelude::*;
+use crate::traced::{check_nothing_lost, is_attached};
 
 const FILES: [&str; 2] = ["--kind", "file"];
 const REMOVE_DIR: u64 = libc::AT_REMOVEDIR as u64;
@@ -180,6 +181,157 @@ const CASES: &[Case] = &[
         ])
     }),
 ];
+
+const WRITES: [&str; 3] = ["--kind", "file", "--writes"];
+
+/// Whether the program at the last close works here.
+fn closes_are_seen() -> bool {
+    let seen = is_attached("file_closed ");
+    if !seen {
+        not_checked("writes: no file_closed");
+    }
+    seen
+}
+
+#[test]
+fn a_write_is_reported_by_who_closes_the_file_last() {
+    if may_trace() && closes_are_seen() {
+        check(&WRITES, CHANGED);
+    }
+}
+
+const CHANGED: &[Case] = &[
+    ("ways", |dir| {
+        let (file, other) = (dir.at("file"), dir.at("other"));
+        let open = |how: &mut fs::OpenOptions| how.open(&file).expect("a file");
+        fs::write(&other, "a text").expect("a file");
+        fs::write(&file, "0123456789").expect("a file");
+        // Before 6.13 a time is that of the last tick.
+        later();
+        open(File::options().append(true)).write_all(b"x").expect("a write");
+        let mut changed = open(File::options().read(true).write(true));
+        later();
+        changed.write_all(b"y").expect("a write");
+        drop(changed);
+        drop(open(File::options().write(true)));
+        open(File::options().read(true).write(true)).read_exact(&mut [0]).expect("a read");
+        let mapped = sys::mapped(
+            open(File::options().read(true).write(true)).as_raw_fd().into(),
+            11,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            0,
+        );
+        later();
+        // SAFETY: the mapping has 11 bytes.
+        unsafe {
+            mapped.write(b'z');
+            libc::munmap(mapped.cast(), 11);
+        }
+        drop(open(File::options().write(true).truncate(true)));
+        let from = File::open(&other).expect("a file");
+        let (input, output) = (from.as_raw_fd() as u64, open(File::options().write(true)));
+        let mut told = vec![wrote(&other, 6, 0), wrote(&file, 10, 0), wrote(&file, 11, 10), wrote(&file, 11, 11)];
+        told.extend([wrote(&file, 11, 11), wrote(&file, 0, 11)]);
+        if call(libc::SYS_sendfile, &[output.as_raw_fd() as u64, input, 0, 4]) == 4 {
+            told.push(wrote(&file, 4, 0));
+        }
+        drop(output);
+        let output = open(File::options().append(true));
+        assert_eq!(call(libc::SYS_ftruncate, &[output.as_raw_fd() as u64, 2]), 0);
+        told.push(told_of("truncate", &file, json!({"size": 2, "via": "ftruncate"})));
+        told.push(wrote(&file, 2, 4));
+        drop(output);
+        let output = File::create(&file).expect("a file");
+        if call(libc::SYS_copy_file_range, &[input, 0, output.as_raw_fd() as u64, 0, 2, 0]) == 2 {
+            told.push(wrote(&file, 2, 2));
+        } else {
+            told.push(wrote(&file, 0, 2));
+        }
+        Ok(told)
+    }),
+    // As a shell does for `COMMAND > log`.
+    ("redirected", |dir| {
+        let log = dir.at("log");
+        let child = fork(|| {
+            let file = File::create(&log).expect("a file");
+            sys::dup2(file.as_raw_fd() as u64, 1);
+            drop(file);
+            let _ = Command::new("/bin/echo").arg("hello").exec();
+        });
+        sys::wait(child);
+        Ok(vec![with(wrote(&log, 6, 0), json!({"pid": child}))])
+    }),
+    ("handed on", |dir| {
+        let path = dir.at("file");
+        let mut file = File::create(&path).expect("a file");
+        let (mut parent, held) = std::io::pipe().expect("a pipe");
+        let child = fork(|| {
+            sys::close(held.as_raw_fd().into());
+            let _ = parent.read(&mut [0]);
+            file.write_all(b"late").expect("a write");
+        });
+        drop(file);
+        drop(held);
+        sys::wait(child);
+        Ok(vec![with(wrote(&path, 4, 0), json!({"pid": child}))])
+    }),
+    ("removed", |dir| {
+        let path = dir.at("file");
+        let mut file = File::create(&path).expect("a file");
+        fs::remove_file(&path).expect("a file");
+        file.write_all(b"text").expect("a write");
+        let removed = json!({"abs_path": {"?starts": path}});
+        Ok(vec![done("unlink", &path, |_| 0, json!({})), with(wrote(&path, 4, 0), removed)])
+    }),
+];
+
+/// Longer than a tick of any kernel.
+fn later() {
+    std::thread::sleep(Duration::from_millis(25));
+}
+
+fn told_of(op: &str, file: &str, more: Value) -> Value {
+    with(told(op, "", 0, json!({"path": null, "dir": null, "abs_path": file, "path_basis": "exact"})), more)
+}
+
+fn wrote(file: &str, size: u64, old_size: u64) -> Value {
+    told_of("write", file, json!({"size": size, "old_size": old_size, "via": "close"}))
+}
+
+#[test]
+fn no_write_is_lost_uncounted_in_a_storm() {
+    const THREADS: usize = 4;
+    const EACH: usize = 1_500;
+    if !may_trace() || !closes_are_seen() {
+        return;
+    }
+    let dir = Dir::alone();
+    let Some(traced) = Traced::start(&WRITES) else { return };
+    let child = fork(|| {
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let file = dir.at(&thread.to_string());
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        let mut file = File::options().create(true).append(true).open(&file).expect("a file");
+                        file.write_all(b"x").expect("a write");
+                    }
+                });
+            }
+        });
+    });
+    sys::wait(child);
+    let (run, account) = traced.stop_with_account();
+    let may_lack = check_nothing_lost(&account, "file") as usize;
+    let mut sizes: Vec<_> =
+        run.kind_of("file", child).iter().map(|line| (line["abs_path"].clone(), n(&line["size"]))).collect();
+    let seen = sizes.len();
+    sizes.sort_by_key(|(path, size)| (path.to_string(), *size));
+    sizes.dedup();
+    assert_eq!(sizes.len(), seen, "each write is seen once");
+    assert!(seen <= THREADS * EACH && seen + may_lack >= THREADS * EACH, "{seen} of {}: {account}", THREADS * EACH);
+}
 
 /// An event of a call with this result, and the absolute path.
 fn told(op: &str, path: &str, ret: i64, more: Value) -> Value {

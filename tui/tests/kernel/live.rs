@@ -66,6 +66,7 @@ fn start_with(
         // With them, up to 6.12 another 42,000 instructions, and before 6.9 another 60,000.
         fds: false,
         identities: true,
+        writes: false,
         stacks: Kind::Bpf.into(),
         capture,
         tree_size,

@@ -198,6 +198,7 @@ impl<'a> File<'a> {
             call::UMOUNT => "umount",
             call::MOVE_MOUNT => "move_mount",
             call::PIVOT_ROOT => "pivot_root",
+            call::WRITE => "write",
             _ => "other",
         }
     }
@@ -222,7 +223,7 @@ impl<'a> File<'a> {
     /// The name of the call.
     fn via(&self) -> &'static str {
         let row = ROWS.iter().find(|row| row.kind == self.kind && row.op == self.record.op);
-        let name = row.map_or("other", |row| row.name);
+        let name = row.map_or("close", |row| row.name);
         // The functions of stat(2) and lstat(2) have names of their own.
         name.strip_prefix("new").filter(|name| *name != "fstatat").unwrap_or(name)
     }
@@ -244,9 +245,18 @@ impl<'a> File<'a> {
 
     /// `loff_t` is signed.
     fn size(&self) -> Option<i64> {
-        // A 32-bit caller passes two halves.
         let [size, upper] = self.record.values;
-        (self.op() == "truncate").then_some((size | upper << 32).cast_signed())
+        match self.op() {
+            "write" => Some(size.cast_signed()),
+            // A 32-bit caller passes two halves.
+            "truncate" => Some((size | upper << 32).cast_signed()),
+            _ => None,
+        }
+    }
+
+    /// The size when the file was opened.
+    fn old_size(&self) -> Option<u64> {
+        (self.op() == "write").then_some(self.record.values[1])
     }
 
     /// The new values of a row.
@@ -412,7 +422,7 @@ pub(super) const EUID: Field = field! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root."
+    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root; write (--writes): the content changed between an open and the last close."
         |s| file(s, |f| Value::Word(f.op()));
     = PATH;
     = START;
@@ -433,8 +443,10 @@ pub(crate) const FIELDS: &[Field] = field_table! {
         |s| file(s, |f| of_op(f.owner(), |[owner, _]| Value::Int(owner.into())));
     group Number "New group as passed, of chown; −1: unchanged."
         |s| file(s, |f| of_op(f.owner(), |[_, group]| Value::Int(group.into())));
-    size Number "New size in bytes as passed, of truncate."
+    size Number "New size in bytes: as passed, of truncate; at the close, of write."
         |s| file(s, |f| of_op(f.size(), Value::Int));
+    old_size Number "Size in bytes when the file was opened, before the open truncated it, of write."
+        |s| file(s, |f| of_op(f.old_size(), Value::Uint));
     name Text "Name of an extended attribute."
         |s| file(s, |f| if f.op().ends_with("xattr") { f.text(2) } else { Value::Null }), with(props::LACKS | props::BYTES);
     fstype Text "Type of file system, of mount."

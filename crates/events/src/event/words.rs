@@ -13,7 +13,7 @@ const BETWEEN: &str = "ok fd exit signal ran core dumped by itself the OOM kille
     ifindex map socket perf net ip family \
     hook priority prerouting input forward output postrouting tun deleted created connect accepted close listen bind backlog older than the trace \
     after in out resent closed at most events lost here kernel ring full skipped no room not decodable \
-    rename unlink rmdir mkdir symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root other to of exact joined stat lstat access readlink chdir fchdir \
+    rename unlink rmdir mkdir symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root write other to of exact joined stat lstat access readlink chdir fchdir \
     freplace fentry fexit fmod_ret lsm iter sockmap EUNKNOWN";
 
 /// The parts of a searched word that each row with the word has from outside: from a frame or a table, byte for byte. The longest

@@ -1,6 +1,6 @@
 use super::*;
 
-const ALL: Requested = Requested { kinds: KindSet::ALL, failing: KindSet::ALL };
+const ALL: Requested = Requested { kinds: KindSet::ALL, failing: KindSet::ALL, writes: true };
 
 /// The programs of the best ways that can be preempted.
 fn preempted(first: Way, preemptible: bool) -> Vec<&'static str> {
@@ -13,7 +13,7 @@ fn preempted(first: Way, preemptible: bool) -> Vec<&'static str> {
 #[test]
 fn what_is_not_asked_for_is_not_attached() {
     let of = |kinds: KindSet, failing: KindSet, way: Way| -> Vec<&str> {
-        let probes = GROUPS.iter().flat_map(|group| group.in_way(way, Requested { kinds, failing }));
+        let probes = GROUPS.iter().flat_map(|group| group.in_way(way, Requested { kinds, failing, writes: false }));
         probes.map(|(probe, _)| probe.name).collect()
     };
     let wanted = |kinds: KindSet, way: Way| of(kinds, KindSet::ALL, way);
@@ -31,7 +31,7 @@ fn what_is_not_asked_for_is_not_attached() {
     assert_eq!(wanted(Kind::Bpf.into(), Way::Functions), ["sched_fork", "sys_exit", "bpf_xdp"]);
     assert_eq!(wanted(Kind::Open.into(), Way::Functions), ["sched_fork", "sys_exit"]);
     // Only the ends of requested calls are attached.
-    let ends = |kinds: KindSet, failing| Requested { kinds, failing }.ends();
+    let ends = |kinds: KindSet, failing| Requested { kinds, failing, writes: true }.ends();
     assert_eq!(ends(Kind::Exec.into(), KindSet::NONE), KindSet::NONE);
     let execs = ends(Kind::Exec.into(), KindSet::ALL);
     for arch in arch::ALL {
