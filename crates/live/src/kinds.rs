@@ -95,7 +95,7 @@ pub(super) struct Group {
 /// The places of a program at a function that gets a file.
 macro_rules! at_file {
     ($function:literal) => {
-        &[(Way::Typed, Exit($function)), (Way::Functions, Functions(At::Entry, &[$function]))]
+        &[(Way::Typed, Exit($function)), (Way::Functions, Functions(&[$function]))]
     };
 }
 
