@@ -523,9 +523,9 @@ pub struct TraceArgs {
     /// Device, inode, size and change time of opened files; executed ones always have them [default: on; record: off]
     #[arg(long, value_name = "SWITCH", value_enum)]
     pub identity: Option<Switch>,
-    /// Also who wrote to files, when the last process closes one (op write of file)
+    /// Also which process wrote to a file, at its last close (kind file, op=write)
     #[arg(long)]
-    pub writes: bool,
+    pub written: bool,
     #[command(flatten)]
     pub btf: BtfOption,
     // Last: its heading would stand above what follows.

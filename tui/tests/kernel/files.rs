@@ -182,7 +182,7 @@ const CASES: &[Case] = &[
     }),
 ];
 
-const WRITES: [&str; 3] = ["--kind", "file", "--writes"];
+const WRITES: [&str; 3] = ["--kind", "file", "--written"];
 
 /// Whether the program at the last close works here.
 fn closes_are_seen() -> bool {

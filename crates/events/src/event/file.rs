@@ -422,7 +422,7 @@ pub(super) const EUID: Field = field! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root; write (--writes): the content changed between an open and the last close."
+    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root; write (--written): the content changed between an open and the last close."
         |s| file(s, |f| Value::Word(f.op()));
     = PATH;
     = START;

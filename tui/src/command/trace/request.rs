@@ -73,7 +73,7 @@ impl Request {
             environment: Keeper::new(args.env.unwrap_or_default().mode()),
             fds: args.fds,
             identities: args.identity.unwrap_or(cli::Switch::On) == cli::Switch::On,
-            writes: args.writes,
+            writes: args.written,
             capture,
             way: args.probes.way(),
             ..LiveOptions::default()
