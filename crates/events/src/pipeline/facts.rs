@@ -3,6 +3,7 @@
 use super::Pipeline;
 use crate::account::ledger::Ledger;
 use crate::account::{Account, Shortage, Streams};
+use crate::event::bpf::unprobed;
 use crate::frame::host::Trace;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet};
@@ -46,9 +47,9 @@ impl Pipeline {
         if let Some(of) = counted.of(Kind::REQUESTED) {
             (of.requests, of.unseen, of.hollow) = (requests.met, requests.unseen, requests.hollow);
         }
-        // The only records of other kinds that are no events are requests.
-        for kind in Kind::PROBED.into_iter().filter(|kind| !kind.keeps_the_table()) {
-            counted.of(kind).into_iter().for_each(|of| of.requests += std::mem::take(&mut of.kept));
+        // Its only records that are no events are calls by netlink.
+        if let Some(of) = counted.of(unprobed::KIND) {
+            of.requests = std::mem::take(&mut of.kept);
         }
         let mut account = Account::of(counters, &counted, world.processes.state.pairing, self.asked());
         if holes {
