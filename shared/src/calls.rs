@@ -3,6 +3,7 @@
 use crate::kind::{Kind, KindSet};
 use crate::offsets::arch;
 use crate::record::open::{abi, via};
+use crate::record::tcp::via as tcp_via;
 
 /// A system call.
 pub struct Row {
@@ -157,15 +158,23 @@ macro_rules! places {
 }
 
 macro_rules! calls {
-    ($($kind:ident $op:path: $name:literal $compat:literal $numbers:expr $(, $places:expr)?;)+) => {
+    ($($(#[$doc:meta])* $kind:ident mod $module:ident $(: $via:ident)? {
+        $($op:ident $(= $number:literal)?: $name:literal $compat:literal $numbers:expr $(, $places:expr)?;)+
+    })+) => {
+        $($(#[$doc])*
+        pub mod $module {
+            $(pub use super::$via::*;)?
+            $($(pub const $op: u8 = $number;)?)+
+        })+
+
         /// The calls.
-        pub const ROWS: &[Row] = &[$(Row {
+        pub const ROWS: &[Row] = &[$($(Row {
             kind: Kind::$kind,
-            op: $op,
+            op: $module::$op,
             name: $name,
             tracepoint: concat!("sys_exit_", $name),
             places: places!($($places)?),
-            fails_only: matches!((Kind::$kind, $op), (Kind::Lookup, _) | (Kind::Tcp, tcp::BIND)),
+            fails_only: matches!((Kind::$kind, $module::$op), (Kind::Lookup, _) | (Kind::Tcp, tcp::BIND)),
             numbers: $numbers,
             compat: $compat,
             functions: [
@@ -176,193 +185,120 @@ macro_rules! calls {
                 concat!("__arm64_sys_", $name),
                 concat!("__arm64_compat_sys_", $name),
             ],
-        }),+];
+        }),+),+];
     };
 }
 
 calls! {
-    // kind, which of its calls: name, whether the 32-bit tables have their own function, numbers of x86-64, i386, x32, arm64, arm
-    Open via::OPENAT: "openat" true [257, 295, 257, 56, 322];
-    Open via::OPEN: "open" true [2, 5, 2, NONE, 5];
-    Open via::OPENAT2: "openat2" false [437, 437, 437, 437, 437];
-    Open via::CREAT: "creat" false [85, 8, 85, NONE, 8];
-    Open via::OPEN_BY_HANDLE_AT: "open_by_handle_at" true [304, 342, 304, 265, 371];
-    Exec exec::EXECVE: "execve" true [59, 11, 520, 221, 11];
-    Exec exec::EXECVEAT: "execveat" true [322, 358, 545, 281, 387];
-    Bpf bpf::BPF: "bpf" false [321, 357, 321, 280, 386];
-    Bpf bpf::IOCTL: "ioctl" true IOCTL;
-    // x32 has a number of its own, which the 64-bit table has, too.
-    Bpf bpf::IOCTL: "ioctl" true [514, NONE, 514, NONE, NONE];
-    Bpf bpf::PRCTL: "prctl" false [157, 172, 157, 167, 172];
-    Bpf bpf::SECCOMP: "seccomp" false [317, 354, 317, 277, 383];
-    Bpf bpf::SETSOCKOPT: "setsockopt" false [54, 366, 541, 208, 294];
-    // `unix` has its connects from here, too. The probe puts the address of the path after the other arguments.
-    Tcp tcp::CONNECT: "connect" false [42, 362, 42, 203, 283], Places::path(4);
-    Tcp tcp::ACCEPT: "accept" false [43, NONE, 43, 202, 285];
-    Tcp tcp::ACCEPT4: "accept4" false [288, 364, 288, 242, 366];
-    Tcp tcp::SOCKETCALL: "socketcall" true [NONE, 102, NONE, NONE, NONE], Places::path(4);
-    Tcp tcp::BIND: "bind" false [49, 361, 49, 200, 282];
-    Tcp tcp::LISTEN: "listen" false [50, 363, 50, 201, 284];
-    File file::RENAME: "rename" false [82, 38, 82, NONE, 38], Places::path(0).to(1);
-    File file::RENAMEAT: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
-    File file::RENAMEAT2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3).flags(4);
-    File file::UNLINK: "unlink" false [87, 10, 87, NONE, 10], Places::path(0);
-    File file::UNLINKAT: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1).flags(2);
-    File file::RMDIR: "rmdir" false [84, 40, 84, NONE, 40], Places::path(0);
-    File file::MKDIR: "mkdir" false [83, 39, 83, NONE, 39], Places::path(0).value(1);
-    File file::MKDIRAT: "mkdirat" false [258, 296, 258, 34, 323], Places::at(0, 1).value(2);
-    File file::LINK: "link" false [86, 9, 86, NONE, 9], Places::path(0).to(1);
-    File file::LINKAT: "linkat" false [265, 303, 265, 37, 330], Places::at(0, 1).to_at(2, 3).flags(4);
-    File file::SYMLINK: "symlink" false [88, 83, 88, NONE, 83], Places::path(1).of(0);
-    File file::SYMLINKAT: "symlinkat" false [266, 304, 266, 36, 331], Places::at(1, 2).of(0);
-    File file::MKNOD: "mknod" false [133, 14, 133, NONE, 14], Places::path(0).value(1);
-    File file::MKNODAT: "mknodat" false [259, 297, 259, 33, 324], Places::at(0, 1).value(2);
-    File file::CHMOD: "chmod" false [90, 15, 90, NONE, 15], Places::path(0).value(1);
-    File file::FCHMOD: "fchmod" false [91, 94, 91, 52, 94], Places::file(0).value(1);
-    File file::FCHMODAT: "fchmodat" false [268, 306, 268, 53, 333], Places::at(0, 1).value(2);
-    File file::FCHMODAT2: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1).value(2).flags(3);
-    File file::CHOWN: "chown" false [92, 212, 92, NONE, 212], Places::path(0).values(1);
-    File file::LCHOWN: "lchown" false [94, 198, 94, NONE, 198], Places::path(0).values(1);
-    File file::FCHOWN: "fchown" false [93, 207, 93, 55, 207], Places::file(0).values(1);
-    File file::FCHOWNAT: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1).values(2).flags(4);
-    File file::CHOWN16: "chown16" false [NONE, 182, NONE, NONE, 182], Places::path(0).values(1);
-    File file::LCHOWN16: "lchown16" false [NONE, NONE, NONE, NONE, 16], Places::path(0).values(1);
-    File file::FCHOWN16: "fchown16" false [NONE, 95, NONE, NONE, 95], Places::file(0).values(1);
-    File file::TRUNCATE: "truncate" true [76, 92, 76, 45, 92], Places::path(0).value(1);
-    File file::FTRUNCATE: "ftruncate" true [77, 93, 77, 46, 93], Places::file(0).value(1);
-    File file::TRUNCATE64: "truncate64" true [NONE, 193, NONE, NONE, NONE], Places::path(0).values(1);
-    // ARM passes the halves in an even and an odd register.
-    File file::TRUNCATE64: "truncate64" true [NONE, NONE, NONE, NONE, 193], Places::path(0).values(2);
-    File file::FTRUNCATE64: "ftruncate64" true [NONE, 194, NONE, NONE, NONE], Places::file(0).values(1);
-    File file::FTRUNCATE64: "ftruncate64" true [NONE, NONE, NONE, NONE, 194], Places::file(0).values(2);
-    File file::SETXATTR: "setxattr" false [188, 226, 188, 5, 226], Places::path(0).named(1);
-    File file::LSETXATTR: "lsetxattr" false [189, 227, 189, 6, 227], Places::path(0).named(1);
-    File file::FSETXATTR: "fsetxattr" false [190, 228, 190, 7, 228], Places::file(0).named(1);
-    File file::SETXATTRAT: "setxattrat" false [463, 463, 463, 463, 463], Places::at(0, 1).named(3).flags(2);
-    File file::REMOVEXATTR: "removexattr" false [197, 235, 197, 14, 235], Places::path(0).named(1);
-    File file::LREMOVEXATTR: "lremovexattr" false [198, 236, 198, 15, 236], Places::path(0).named(1);
-    File file::FREMOVEXATTR: "fremovexattr" false [199, 237, 199, 16, 237], Places::file(0).named(1);
-    File file::REMOVEXATTRAT: "removexattrat" false [466, 466, 466, 466, 466], Places::at(0, 1).named(3).flags(2);
-    File file::MOUNT: "mount" false [165, 21, 165, 40, 21], Places::path(1).of(0).named(2).flags(3);
-    File file::UMOUNT: "umount" false [166, 52, 166, 39, 52], Places::path(0).flags(1);
-    File file::UMOUNT: "oldumount" false [NONE, 22, NONE, NONE, NONE], Places::path(0);
-    File file::MOVE_MOUNT: "move_mount" false [429, 429, 429, 429, 429], Places::at(0, 1).to_at(2, 3).flags(4);
-    Lookup lookup::STAT: "newstat" true [4, 106, 4, NONE, 106], Places::path(0);
-    Lookup lookup::STAT: "stat" false [NONE, 18, NONE, NONE, NONE], Places::path(0);
-    Lookup lookup::STAT: "ia32_stat64" true [NONE, 195, NONE, NONE, NONE], Places::path(0);
-    Lookup lookup::STAT: "stat64" false [NONE, NONE, NONE, NONE, 195], Places::path(0);
-    Lookup lookup::LSTAT: "newlstat" true [6, 107, 6, NONE, 107], Places::path(0);
-    Lookup lookup::LSTAT: "lstat" false [NONE, 84, NONE, NONE, NONE], Places::path(0);
-    Lookup lookup::LSTAT: "ia32_lstat64" true [NONE, 196, NONE, NONE, NONE], Places::path(0);
-    Lookup lookup::LSTAT: "lstat64" false [NONE, NONE, NONE, NONE, 196], Places::path(0);
-    Lookup lookup::FSTATAT: "newfstatat" false [262, NONE, 262, 79, NONE], Places::at(0, 1).flags(3);
-    Lookup lookup::FSTATAT: "ia32_fstatat64" true [NONE, 300, NONE, NONE, NONE], Places::at(0, 1).flags(3);
-    Lookup lookup::FSTATAT: "fstatat64" false [NONE, NONE, NONE, NONE, 327], Places::at(0, 1).flags(3);
-    Lookup lookup::STATX: "statx" false [332, 383, 332, 291, 397], Places::at(0, 1).flags(2);
-    Lookup lookup::ACCESS: "access" false [21, 33, 21, NONE, 33], Places::path(0).value(1);
-    Lookup lookup::FACCESSAT: "faccessat" false [269, 307, 269, 48, 334], Places::at(0, 1).value(2);
-    Lookup lookup::FACCESSAT2: "faccessat2" false [439, 439, 439, 439, 439], Places::at(0, 1).value(2).flags(3);
-    Lookup lookup::READLINK: "readlink" false [89, 85, 89, NONE, 85], Places::path(0);
-    Lookup lookup::READLINKAT: "readlinkat" false [267, 305, 267, 78, 332], Places::at(0, 1);
-    Lookup lookup::CHDIR: "chdir" false [80, 12, 80, 49, 12], Places::path(0);
-    Lookup lookup::FCHDIR: "fchdir" false [81, 133, 81, 50, 133], Places::file(0);
-    File file::PIVOT_ROOT: "pivot_root" false [155, 217, 155, 41, 218], Places::path(0).to(1);
+    // kind and module { operation = its number: name, whether the 32-bit tables have their own function, numbers of x86-64, i386,
+    // x32, arm64, arm }. Only the first row of an operation has its number, unless the record's module has it.
+    /// The calls that open files.
+    Open mod open: via {
+        OPENAT: "openat" true [257, 295, 257, 56, 322];
+        OPEN: "open" true [2, 5, 2, NONE, 5];
+        OPENAT2: "openat2" false [437, 437, 437, 437, 437];
+        CREAT: "creat" false [85, 8, 85, NONE, 8];
+        OPEN_BY_HANDLE_AT: "open_by_handle_at" true [304, 342, 304, 265, 371];
+    }
+    /// The calls that start programs. Those that succeed are reported at `sched_process_exec`.
+    Exec mod exec {
+        EXECVE = 0: "execve" true [59, 11, 520, 221, 11];
+        EXECVEAT = 1: "execveat" true [322, 358, 545, 281, 387];
+    }
+    /// The calls that may load, attach or detach BPF programs.
+    Bpf mod bpf {
+        BPF = 0: "bpf" false [321, 357, 321, 280, 386];
+        IOCTL = 1: "ioctl" true IOCTL;
+        // x32 has a number of its own, which the 64-bit table has, too.
+        IOCTL: "ioctl" true [514, NONE, 514, NONE, NONE];
+        PRCTL = 4: "prctl" false [157, 172, 157, 167, 172];
+        SECCOMP = 3: "seccomp" false [317, 354, 317, 277, 383];
+        SETSOCKOPT = 2: "setsockopt" false [54, 366, 541, 208, 294];
+    }
+    /// The calls that make, accept or prepare TCP connections. socketcall(2) includes all of them.
+    Tcp mod tcp: tcp_via {
+        // `unix` has its connects from here, too. The probe puts the address of the path after the other arguments.
+        CONNECT: "connect" false [42, 362, 42, 203, 283], Places::path(4);
+        ACCEPT: "accept" false [43, NONE, 43, 202, 285];
+        ACCEPT4: "accept4" false [288, 364, 288, 242, 366];
+        SOCKETCALL = 255: "socketcall" true [NONE, 102, NONE, NONE, NONE], Places::path(4);
+        BIND: "bind" false [49, 361, 49, 200, 282];
+        LISTEN: "listen" false [50, 363, 50, 201, 284];
+    }
+    /// The calls that change names and attributes of files. The numbers are in recordings.
+    File mod file {
+        RENAME = 0: "rename" false [82, 38, 82, NONE, 38], Places::path(0).to(1);
+        RENAMEAT = 1: "renameat" false [264, 302, 264, 38, 329], Places::at(0, 1).to_at(2, 3);
+        RENAMEAT2 = 2: "renameat2" false [316, 353, 316, 276, 382], Places::at(0, 1).to_at(2, 3).flags(4);
+        UNLINK = 3: "unlink" false [87, 10, 87, NONE, 10], Places::path(0);
+        UNLINKAT = 4: "unlinkat" false [263, 301, 263, 35, 328], Places::at(0, 1).flags(2);
+        RMDIR = 5: "rmdir" false [84, 40, 84, NONE, 40], Places::path(0);
+        MKDIR = 6: "mkdir" false [83, 39, 83, NONE, 39], Places::path(0).value(1);
+        MKDIRAT = 7: "mkdirat" false [258, 296, 258, 34, 323], Places::at(0, 1).value(2);
+        LINK = 8: "link" false [86, 9, 86, NONE, 9], Places::path(0).to(1);
+        LINKAT = 9: "linkat" false [265, 303, 265, 37, 330], Places::at(0, 1).to_at(2, 3).flags(4);
+        SYMLINK = 10: "symlink" false [88, 83, 88, NONE, 83], Places::path(1).of(0);
+        SYMLINKAT = 11: "symlinkat" false [266, 304, 266, 36, 331], Places::at(1, 2).of(0);
+        MKNOD = 12: "mknod" false [133, 14, 133, NONE, 14], Places::path(0).value(1);
+        MKNODAT = 13: "mknodat" false [259, 297, 259, 33, 324], Places::at(0, 1).value(2);
+        CHMOD = 14: "chmod" false [90, 15, 90, NONE, 15], Places::path(0).value(1);
+        FCHMOD = 15: "fchmod" false [91, 94, 91, 52, 94], Places::file(0).value(1);
+        FCHMODAT = 16: "fchmodat" false [268, 306, 268, 53, 333], Places::at(0, 1).value(2);
+        FCHMODAT2 = 17: "fchmodat2" false [452, 452, 452, 452, 452], Places::at(0, 1).value(2).flags(3);
+        CHOWN = 18: "chown" false [92, 212, 92, NONE, 212], Places::path(0).values(1);
+        LCHOWN = 19: "lchown" false [94, 198, 94, NONE, 198], Places::path(0).values(1);
+        FCHOWN = 20: "fchown" false [93, 207, 93, 55, 207], Places::file(0).values(1);
+        FCHOWNAT = 21: "fchownat" false [260, 298, 260, 54, 325], Places::at(0, 1).values(2).flags(4);
+        CHOWN16 = 22: "chown16" false [NONE, 182, NONE, NONE, 182], Places::path(0).values(1);
+        LCHOWN16 = 23: "lchown16" false [NONE, NONE, NONE, NONE, 16], Places::path(0).values(1);
+        FCHOWN16 = 24: "fchown16" false [NONE, 95, NONE, NONE, 95], Places::file(0).values(1);
+        TRUNCATE = 25: "truncate" true [76, 92, 76, 45, 92], Places::path(0).value(1);
+        FTRUNCATE = 26: "ftruncate" true [77, 93, 77, 46, 93], Places::file(0).value(1);
+        TRUNCATE64 = 27: "truncate64" true [NONE, 193, NONE, NONE, NONE], Places::path(0).values(1);
+        // ARM passes the halves in an even and an odd register.
+        TRUNCATE64: "truncate64" true [NONE, NONE, NONE, NONE, 193], Places::path(0).values(2);
+        FTRUNCATE64 = 28: "ftruncate64" true [NONE, 194, NONE, NONE, NONE], Places::file(0).values(1);
+        FTRUNCATE64: "ftruncate64" true [NONE, NONE, NONE, NONE, 194], Places::file(0).values(2);
+        SETXATTR = 29: "setxattr" false [188, 226, 188, 5, 226], Places::path(0).named(1);
+        LSETXATTR = 30: "lsetxattr" false [189, 227, 189, 6, 227], Places::path(0).named(1);
+        FSETXATTR = 31: "fsetxattr" false [190, 228, 190, 7, 228], Places::file(0).named(1);
+        SETXATTRAT = 32: "setxattrat" false [463, 463, 463, 463, 463], Places::at(0, 1).named(3).flags(2);
+        REMOVEXATTR = 33: "removexattr" false [197, 235, 197, 14, 235], Places::path(0).named(1);
+        LREMOVEXATTR = 34: "lremovexattr" false [198, 236, 198, 15, 236], Places::path(0).named(1);
+        FREMOVEXATTR = 35: "fremovexattr" false [199, 237, 199, 16, 237], Places::file(0).named(1);
+        REMOVEXATTRAT = 36: "removexattrat" false [466, 466, 466, 466, 466], Places::at(0, 1).named(3).flags(2);
+        MOUNT = 37: "mount" false [165, 21, 165, 40, 21], Places::path(1).of(0).named(2).flags(3);
+        UMOUNT = 38: "umount" false [166, 52, 166, 39, 52], Places::path(0).flags(1);
+        UMOUNT: "oldumount" false [NONE, 22, NONE, NONE, NONE], Places::path(0);
+        MOVE_MOUNT = 39: "move_mount" false [429, 429, 429, 429, 429], Places::at(0, 1).to_at(2, 3).flags(4);
+        PIVOT_ROOT = 40: "pivot_root" false [155, 217, 155, 41, 218], Places::path(0).to(1);
+    }
+    /// The calls that look up a path without opening its file. The numbers are in recordings.
+    Lookup mod lookup {
+        STAT = 0: "newstat" true [4, 106, 4, NONE, 106], Places::path(0);
+        STAT: "stat" false [NONE, 18, NONE, NONE, NONE], Places::path(0);
+        STAT: "ia32_stat64" true [NONE, 195, NONE, NONE, NONE], Places::path(0);
+        STAT: "stat64" false [NONE, NONE, NONE, NONE, 195], Places::path(0);
+        LSTAT = 1: "newlstat" true [6, 107, 6, NONE, 107], Places::path(0);
+        LSTAT: "lstat" false [NONE, 84, NONE, NONE, NONE], Places::path(0);
+        LSTAT: "ia32_lstat64" true [NONE, 196, NONE, NONE, NONE], Places::path(0);
+        LSTAT: "lstat64" false [NONE, NONE, NONE, NONE, 196], Places::path(0);
+        FSTATAT = 2: "newfstatat" false [262, NONE, 262, 79, NONE], Places::at(0, 1).flags(3);
+        FSTATAT: "ia32_fstatat64" true [NONE, 300, NONE, NONE, NONE], Places::at(0, 1).flags(3);
+        FSTATAT: "fstatat64" false [NONE, NONE, NONE, NONE, 327], Places::at(0, 1).flags(3);
+        STATX = 3: "statx" false [332, 383, 332, 291, 397], Places::at(0, 1).flags(2);
+        ACCESS = 4: "access" false [21, 33, 21, NONE, 33], Places::path(0).value(1);
+        FACCESSAT = 5: "faccessat" false [269, 307, 269, 48, 334], Places::at(0, 1).value(2);
+        FACCESSAT2 = 6: "faccessat2" false [439, 439, 439, 439, 439], Places::at(0, 1).value(2).flags(3);
+        READLINK = 7: "readlink" false [89, 85, 89, NONE, 85], Places::path(0);
+        READLINKAT = 8: "readlinkat" false [267, 305, 267, 78, 332], Places::at(0, 1);
+        CHDIR = 9: "chdir" false [80, 12, 80, 49, 12], Places::path(0);
+        FCHDIR = 10: "fchdir" false [81, 133, 81, 50, 133], Places::file(0);
+    }
 }
 
 /// The numbers of ioctl(2).
 pub const IOCTL: [u32; 5] = [16, 54, 16, 29, 54];
-
-/// The calls that start programs. Those that succeed are reported at `sched_process_exec`.
-pub mod exec {
-    /// execve(2).
-    pub const EXECVE: u8 = 0;
-    /// execveat(2).
-    pub const EXECVEAT: u8 = 1;
-}
-
-/// The calls that may load, attach or detach BPF programs.
-pub mod bpf {
-    /// bpf(2).
-    pub const BPF: u8 = 0;
-    /// ioctl(2).
-    pub const IOCTL: u8 = 1;
-    /// setsockopt(2).
-    pub const SETSOCKOPT: u8 = 2;
-    /// seccomp(2).
-    pub const SECCOMP: u8 = 3;
-    /// prctl(2).
-    pub const PRCTL: u8 = 4;
-}
-
-/// The calls that make, accept or prepare TCP connections. The numbers are those of [`via`](crate::record::tcp::via).
-pub mod tcp {
-    pub use crate::record::tcp::via::{ACCEPT, ACCEPT4, BIND, CONNECT, LISTEN};
-
-    /// socketcall(2), which includes all of them.
-    pub const SOCKETCALL: u8 = u8::MAX;
-}
-
-/// The calls that change names and attributes of files. The numbers are in recordings.
-pub mod file {
-    pub const RENAME: u8 = 0;
-    pub const RENAMEAT: u8 = 1;
-    pub const RENAMEAT2: u8 = 2;
-    pub const UNLINK: u8 = 3;
-    pub const UNLINKAT: u8 = 4;
-    pub const RMDIR: u8 = 5;
-    pub const MKDIR: u8 = 6;
-    pub const MKDIRAT: u8 = 7;
-    pub const LINK: u8 = 8;
-    pub const LINKAT: u8 = 9;
-    pub const SYMLINK: u8 = 10;
-    pub const SYMLINKAT: u8 = 11;
-    pub const MKNOD: u8 = 12;
-    pub const MKNODAT: u8 = 13;
-    pub const CHMOD: u8 = 14;
-    pub const FCHMOD: u8 = 15;
-    pub const FCHMODAT: u8 = 16;
-    pub const FCHMODAT2: u8 = 17;
-    pub const CHOWN: u8 = 18;
-    pub const LCHOWN: u8 = 19;
-    pub const FCHOWN: u8 = 20;
-    pub const FCHOWNAT: u8 = 21;
-    pub const CHOWN16: u8 = 22;
-    pub const LCHOWN16: u8 = 23;
-    pub const FCHOWN16: u8 = 24;
-    pub const TRUNCATE: u8 = 25;
-    pub const FTRUNCATE: u8 = 26;
-    pub const TRUNCATE64: u8 = 27;
-    pub const FTRUNCATE64: u8 = 28;
-    pub const SETXATTR: u8 = 29;
-    pub const LSETXATTR: u8 = 30;
-    pub const FSETXATTR: u8 = 31;
-    pub const SETXATTRAT: u8 = 32;
-    pub const REMOVEXATTR: u8 = 33;
-    pub const LREMOVEXATTR: u8 = 34;
-    pub const FREMOVEXATTR: u8 = 35;
-    pub const REMOVEXATTRAT: u8 = 36;
-    pub const MOUNT: u8 = 37;
-    pub const UMOUNT: u8 = 38;
-    pub const MOVE_MOUNT: u8 = 39;
-    pub const PIVOT_ROOT: u8 = 40;
-    /// No call: the file was closed, and its content has changed since it was opened.
-    pub const WRITE: u8 = 41;
-}
-
-/// The calls that look up a path without opening its file. The numbers are in recordings.
-pub mod lookup {
-    pub const STAT: u8 = 0;
-    pub const LSTAT: u8 = 1;
-    pub const FSTATAT: u8 = 2;
-    pub const STATX: u8 = 3;
-    pub const ACCESS: u8 = 4;
-    pub const FACCESSAT: u8 = 5;
-    pub const FACCESSAT2: u8 = 6;
-    pub const READLINK: u8 = 7;
-    pub const READLINKAT: u8 = 8;
-    pub const CHDIR: u8 = 9;
-    pub const FCHDIR: u8 = 10;
-}
 
 /// In an entry: all calls with this number report failures only.
 pub const FAILS_ONLY: u32 = 1 << 31;

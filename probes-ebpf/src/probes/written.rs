@@ -11,11 +11,10 @@ use crate::task::{Who, current};
 use aya_ebpf::macros::{fexit, map};
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::FExitContext;
-use tracetui_shared::calls::file::WRITE;
 use tracetui_shared::counters::Reason;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::offsets::{field, sum};
-use tracetui_shared::record::file::{FileRecord, start};
+use tracetui_shared::record::file::{FileRecord, WRITTEN, start};
 
 /// Highest offset in the buffer at which a name may start.
 const MASK: u64 = NAMES_MAX - 1;
@@ -140,7 +139,7 @@ fn closed(file: u64, inode: u64) {
         euid: ld(who.cred, field::CredEuid),
         flags: 0,
         dirfds: [-1; 2],
-        op: WRITE,
+        op: WRITTEN,
         abi: native_abi(),
         starts: start::FILE,
         dir_marks: [names.marks, 0],

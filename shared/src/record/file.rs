@@ -18,7 +18,7 @@ pub struct FileRecord {
     pub flags: u32,
     /// The descriptors at which the two paths start, or that name the file; `AT_FDCWD` without.
     pub dirfds: [i32; 2],
-    /// Which call: one of [`file`](crate::calls::file) or [`lookup`](crate::calls::lookup).
+    /// Which call: one of [`file`](crate::calls::file) or [`lookup`](crate::calls::lookup), or [`WRITTEN`].
     pub op: u8,
     /// The table: one of [`abi`](super::open::abi).
     pub abi: u8,
@@ -35,6 +35,9 @@ pub struct FileRecord {
 }
 
 const _: () = assert!(size_of::<FileRecord>() == 56);
+
+/// In place of a call: the file was closed, and its content has changed since it was opened.
+pub const WRITTEN: u8 = 41;
 
 /// Limit of a path in bytes, with its NUL: `PATH_MAX` (include/uapi/linux/limits.h).
 pub const PATH_MAX: u32 = 4096;

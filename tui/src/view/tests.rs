@@ -616,9 +616,10 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
     let mut made = Maker::default();
     made.fork(100, "sh", 101);
     feed(&mut app, &mut made);
-    assert_eq!(screen(&mut app)[3].trim(), "no events of these kinds in memory: K shows forks, 0 evicted");
-    check(keys(&mut app, "e"), "all events hidden: e shows successes, E X O B I M R toggle");
-    check(keys(&mut app, "eefcomm=x\n"), "all events hidden: Esc removes a filter, E X O B I M R toggle");
+    check(&mut app, "no events of these kinds in memory: K shows forks, ");
+    assert!(screen(&mut app)[3].trim().ends_with(", 0 evicted"));
+    check(keys(&mut app, "e"), "all events hidden: e shows successes, E X O B ");
+    check(keys(&mut app, "eefcomm=x\n"), "all events hidden: Esc removes a filter, E X O B ");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::text::paint::Look;
 use std::hash::{Hash as _, Hasher};
 use tracetui_shared::calls::{ROWS, file as call, lookup};
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::file::{FileRecord, start};
+use tracetui_shared::record::file::{FileRecord, WRITTEN, start};
 use tracetui_shared::record::mark;
 use zerocopy::IntoBytes;
 
@@ -198,7 +198,7 @@ impl<'a> File<'a> {
             call::UMOUNT => "umount",
             call::MOVE_MOUNT => "move_mount",
             call::PIVOT_ROOT => "pivot_root",
-            call::WRITE => "write",
+            WRITTEN => "write",
             _ => "other",
         }
     }

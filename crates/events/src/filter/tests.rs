@@ -430,9 +430,9 @@ fn lists_and_joined_terms_are_written_as_they_were_or_refused() {
     }
 }
 
-/// Checks the whole report of an error. `«»` are round the place that it shows, and `…` in a hint is [`SEARCH`].
+/// Checks the whole report of an error. `«»` are round the place that it shows, in a hint, `…` is [`SEARCH`], and KINDS all kinds.
 fn check_error(marked: &str, message: &str, hint: &str) {
-    let hint = hint.replace('…', SEARCH);
+    let hint = hint.replace('…', SEARCH).replace("KINDS", &Kind::ALL.map(Kind::name).join(" "));
     let text = marked.replace(['«', '»'], "");
     let (before, rest) = marked.split_once('«').expect("a place");
     let place = rest.split('»').next().unwrap_or_default().chars().count();
@@ -568,7 +568,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "the kernel truncates longer names; shorten it and add `*`, or use process=",
     ),
     ("é path«:»ü", "expected `=` between field and value", "write path=ü; …"),
-    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of exec exit open fork bpf tcp file lookup unix lost"),
+    ("kind=«mmap»", "unknown value `mmap` for `kind`", "use one of KINDS"),
 ];
 
 #[test]
@@ -690,7 +690,7 @@ fn nothing_asked_shows_all_but_forks_and_kinds_are_lowered() {
     assert_eq!((compiled.capture.capture.tests, compiled.capture.capture.kinds), (0, compiled.kinds.bits()));
     assert_eq!(compiled.capture.capture.comm, CommGlobs::NONE);
     // Kinds are lowered, and forks shown when asked for.
-    let all = KindSet::PROBED & !KindSet::from(Kind::Fork);
+    let all = KindSet::OF_COMMAND;
     let without = |kinds: &[Kind]| all & !KindSet::of(kinds);
     for (text, kinds, lost, rest) in [
         ("kind=fork", KindSet::from(Kind::Fork), false, ""),
@@ -698,13 +698,13 @@ fn nothing_asked_shows_all_but_forks_and_kinds_are_lowered() {
         ("kind=ex* comm=x", KindSet::of(&[Kind::Exec, Kind::Exit]), false, ""),
         ("(kind=exec or kind=lost) pid=2", KindSet::of(&[Kind::Exec]), true, ""),
         ("not (kind=exec or kind=exit)", without(&[Kind::Exec, Kind::Exit]), true, ""),
-        ("tree=1 or kind=fork", KindSet::PROBED, true, "tree=1 or kind=fork"),
+        ("tree=1 or kind=fork", all | Kind::Fork.into(), true, "tree=1 or kind=fork"),
         ("tree=1 or kind!=fork", all, true, "tree=1 or kind!=fork"),
         ("not kind!=fork", KindSet::from(Kind::Fork), false, ""),
         ("kind=exec,fork", KindSet::of(&[Kind::Exec, Kind::Fork]), false, ""),
         ("kind != open , exec", without(&[Kind::Open, Kind::Exec]), true, ""),
         ("not kind=open,lost", without(&[Kind::Open]), false, ""),
-        ("child_pid>5", KindSet::PROBED, true, "child_pid>5"),
+        ("child_pid>5", all | Kind::Fork.into(), true, "child_pid>5"),
         ("kind~^fo", KindSet::from(Kind::Fork), false, ""),
     ] {
         let compiled = expression(text);

@@ -60,3 +60,15 @@ fn what_is_not_asked_for_is_not_attached() {
         assert!(programs.iter().all(|name| preempted.contains(name)), "{preempted:?}");
     }
 }
+
+/// The forms of a call for 32-bit callers have functions of their own, whose names begin with that of the call.
+#[test]
+fn each_form_of_a_call_is_in_the_table() {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let functions: BTreeSet<&str> = symbols.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    for name in calls::ROWS.iter().flat_map(|row| ["_time32", "16", "64"].map(|form| format!("{}{form}", row.name))) {
+        let has = |prefix| functions.contains(&*format!("__{prefix}_sys_{name}"));
+        let is_known = calls::ROWS.iter().any(|row| row.name == name);
+        assert!(is_known || !["ia32", "ia32_compat", "arm64", "arm64_compat"].into_iter().any(has), "{name}");
+    }
+}

@@ -1,8 +1,11 @@
 use super::*;
-use crate::event::Payload;
+use crate::event::describe::{Field, Value, props};
 use crate::event::exec::Exec;
 use crate::event::open::Open;
+use crate::event::{Payload, fields_of};
 use crate::frame::Batch;
+use crate::sink::testing;
+use proptest::proptest;
 use tracetui_shared::record::bpf::BpfRecord;
 use tracetui_shared::record::exec::ExecRecord;
 use tracetui_shared::record::open::{NEAR, OpenRecord};
@@ -101,4 +104,21 @@ fn an_open_keeps_its_root_and_its_doubts() {
     assert_eq!(look(&["root/dir"]), all("/srv/…/SECRET", None, "SECRET", 1));
     assert_eq!(look(&["^/s.*$"]), all("/…", Some("/…"), "SECRET", 1));
     assert_eq!(look(&["none"]), all("/srv/root/dir/SECRET", Some("/srv/root"), "SECRET", 0));
+}
+
+proptest! {
+    #[test]
+    fn no_text_of_a_record_remains((header, payload) in testing::any()) {
+        let mut batch = Batch::default();
+        batch.push(header, &payload);
+        let (header, payload) = redact(&["(?s-u).+"]).event(&batch.frames().next().expect("one"));
+        testing::with_seen(header, &payload, |seen| {
+            let is_text = |field: &&Field| field.has(props::BYTES) && field.name != "tty";
+            for field in fields_of(seen.event.kind()).iter().filter(is_text) {
+                if let Value::Bytes(text) | Value::Cut(text) | Value::Joined(_, text) = (field.get)(seen) {
+                    assert!(text.is_empty() || text == REDACTED.as_bytes(), "{} of {:?}", field.name, header.kind);
+                }
+            }
+        });
+    }
 }
