@@ -55,13 +55,15 @@ fn read_tagged<const MOST: u64>(dst: *mut u8, size: u64, src: u64) -> i64 {
     if !on_arm() || src == untagged(src) {
         return -1;
     }
-    let mut result = 0;
     let mut i = 0;
     while i < MOST && i < size {
         let mut byte = [0u8; 8];
-        result |= read_user_str(&mut byte, 2, src.wrapping_add(i));
+        // The loop is unrolled. If the results were joined after it, each would have a place on the stack, which has 512 bytes.
+        if read_user_str(&mut byte, 2, src.wrapping_add(i)) < 0 {
+            return -1;
+        }
         put(at(dst, i), byte[0]);
         i += 1;
     }
-    if result < 0 { -1 } else { 0 }
+    0
 }
