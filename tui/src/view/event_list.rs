@@ -597,28 +597,28 @@ pub(super) fn scrolled(mut parts: Vec<Piece>, cells: usize, sideways: usize, the
         part.text = text::skip(&part.text, hidden).to_owned();
         hidden = hidden.saturating_sub(width);
     }
-    let width: usize = parts.iter().map(Piece::width).sum();
-    let Some(at) = parts.iter().position(|part| part.directories).filter(|_| sideways == 0 && width > cells) else {
-        return parts;
-    };
-    let name = parts.get(at + 1).map_or(0, Piece::width);
-    if let Some(directories) = parts.get_mut(at) {
-        let own = directories.width();
-        // The path keeps up to half of the cells. Beside long arguments, a shorter path would gain little.
-        let least = own.min((cells / 2).saturating_sub(name)).max(3);
+    let total = |parts: &[Piece]| parts.iter().map(Piece::width).sum::<usize>();
+    let paths: Vec<usize> = (0..parts.len()).filter(|at| parts[*at].directories).collect();
+    let Some(last) = paths.last().filter(|_| sideways == 0 && total(&parts) > cells) else { return parts };
+    for at in &paths {
+        let (width, own) = (total(&parts), parts[*at].width());
+        let name = parts.get(at + 1).map_or(0, Piece::width);
+        // The paths keep up to half of the cells. Beside long arguments, a shorter path would gain little.
+        let least = own.min((cells / 2 / paths.len()).saturating_sub(name)).max(3);
         let room = cells.saturating_sub(width - own).max(least);
-        directories.text = match room {
-            _ if own <= room => directories.text.clone(),
-            8.. => text::cut_middle(&directories.text, room, theme.charset),
+        let directories = &mut parts[*at].text;
+        *directories = match room {
+            _ if own <= room => continue,
+            8.. => text::cut_middle(directories, room, theme.charset),
             // One dot would mean the working directory, and two its parent.
             _ if theme.charset == Charset::Ascii => ".../".to_owned(),
             _ => "…/".to_owned(),
         };
     }
+    let name = parts.get(last + 1).map_or(0, Piece::width);
     // A longer name loses its middle, so that its end and the remark after it are visible.
-    let others = parts.iter().map(Piece::width).sum::<usize>() - name;
-    let room = cells.saturating_sub(others);
-    if let Some(part) = parts.get_mut(at + 1).filter(|_| room < name && room >= name.min(NAME)) {
+    let room = cells.saturating_sub(total(&parts) - name);
+    if let Some(part) = parts.get_mut(last + 1).filter(|_| room < name && room >= name.min(NAME)) {
         part.text = text::cut_middle(&part.text, room, theme.charset);
     }
     parts

@@ -3,6 +3,7 @@
 use super::abi;
 use super::asked::{Asked, FailedCall, Need};
 use super::describe::{Field, STACK, Shape, Value, Why, err_value, euid_value, field, field_table, props};
+use super::parts::{Parts, Role};
 use super::redact::{Redact, short};
 use super::start::directory;
 use super::{Compared, Components, EventContext, Payload, Sections, file};
@@ -127,20 +128,11 @@ impl<'a> Payload<'a> for File<'a> {
     }
 
     fn detail(&self, _: &EventContext<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.op().as_bytes());
-        out.push(b' ');
-        if let Some(value) = self.values() {
-            out.extend_from_slice(value.as_bytes());
-            out.push(b' ');
-        }
-        self.show(0, out);
-        if self.has_second() {
-            out.extend_from_slice(b" to ");
-            self.show(1, out);
-        } else if let Some(source) = self.source() {
-            out.extend_from_slice(b" of ");
-            out.extend_from_slice(source);
-        }
+        self.parts(out);
+    }
+
+    fn show(&self, _: &EventContext<'_>, out: &mut impl Parts) {
+        self.parts(out);
     }
 
     fn title(&self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -292,9 +284,21 @@ impl<'a> File<'a> {
         }
     }
 
+    fn parts(&self, out: &mut impl Parts) {
+        let values = self.values().map_or_else(String::new, |values| values + " ");
+        out.part(Role::Quiet, |out| out.extend_from_slice(format!("{} {values}", self.op()).as_bytes()));
+        out.path(Role::Plain, |out| self.show_path(0, out));
+        if self.has_second() {
+            out.part(Role::Quiet, |out| out.extend_from_slice(b" to "));
+            out.path(Role::Plain, |out| self.show_path(1, out));
+        } else if let Some(source) = self.source() {
+            out.part(Role::Quiet, |out| out.extend_from_slice(&[b" of ", source].concat()));
+        }
+    }
+
     /// The absolute path of a file that was changed, of a second one in the same directory only the name. Of a call that failed, the path
     /// as passed.
-    fn show(&self, nth: usize, out: &mut Vec<u8>) {
+    fn show_path(&self, nth: usize, out: &mut Vec<u8>) {
         let changed =
             |nth| Some(self.absolute(nth)).filter(|path| matches!(path, Value::Joined(..)) && self.record.ret >= 0);
         let Some(path) = changed(nth) else { return self.write(nth, out) };
