@@ -228,9 +228,9 @@ pub(super) const GROUPS: &[Group] = &[
         ),
     ]),
     Group::wanted(&[
-        Probe::new("file_opened", at_file!("security_file_open"), &["files that were open for writing"])
+        Probe::new("file_opened", at_file!("security_file_open"), &["files that were open for writing (--written)"])
             .part_of(Slot::FileWritten),
-        Probe::new("file_closed", at_file!("locks_remove_file"), &["who wrote to a file"]),
+        Probe::new("file_closed", at_file!("locks_remove_file"), &["who wrote to a file (--written)"]),
     ]),
     // Without it, the inventory reports the change without a process.
     Group::wanted(&[Probe::new(

@@ -127,16 +127,17 @@ impl Group {
     /// The texts beside the row, longest first.
     fn remarks(&self) -> Vec<String> {
         let count = format!("x{}", grouped(self.events));
+        let of = if self.several { ", several processes" } else { "" };
         let longer = match self.alike {
             Alike::Search => vec![format!("searched {}", grouped(self.events))],
             Alike::Created => return vec![format!("{} created", grouped(self.events))],
             Alike::Changed | Alike::Changes => {
                 let files =
                     format!("{} {}", grouped(self.events), if self.op.is_empty() { "changes" } else { "files" });
-                match self.alike {
-                    Alike::Changes => vec![format!("{files} in several directories"), files],
-                    _ => vec![files],
-                }
+                let places = if self.alike == Alike::Changes { " in several directories" } else { "" };
+                let mut texts = vec![format!("{files}{places}{of}"), files];
+                texts.dedup();
+                texts
             }
             Alike::Missing => vec![format!("{count}, other names")],
             Alike::Acts => vec![format!("{count} like this")],
@@ -147,7 +148,6 @@ impl Group {
                     short_duration(ns, &mut text);
                     String::from_utf8_lossy(&text).into_owned()
                 };
-                let of = if self.several { ", several processes" } else { "" };
                 match self.span.1 - self.span.0 {
                     _ if self.is_regular() && self.interval() >= SLOW_NS => {
                         let every = format!("every {}, {count}", text(self.interval()));
