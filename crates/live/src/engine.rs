@@ -40,7 +40,8 @@ const VISIBLE: Duration = Duration::from_micros(100);
 /// Reading the counters of all CPUs, which may be many, takes at most 1/n of the time.
 const LOOKS: u32 = 50;
 
-/// The time after which reports of the inspector do not wait for the end of the ring any longer. A storm may never end.
+/// The time after which reports of the inspector, and loads and unloads, do not wait for the end of the ring any longer. A storm may
+/// never end.
 const REPORTED: Duration = Duration::from_secs(1);
 
 /// The interval at which the counters are read and the clock offset is checked.
@@ -256,11 +257,8 @@ impl Reader {
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
         let more = self.source.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
-        self.newest = self.newest.max(asked.newest);
-        // The time up to which the records of calls were read. A later unload could come before the begin of an attachment, and an
-        // earlier one, if it waited, after later events.
-        let window = limits::order_window_ns(self.source.live.preemptible());
-        let read = if more { BootNanos(self.newest.0.saturating_sub(window)) } else { until };
+        // The time up to which the records of calls were read. A later unload could come before the begin of an attachment.
+        let read = if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until };
         let is_left = self.inventory(asked.listed, read, &mut batch);
         if !more || self.reported.elapsed() > REPORTED {
             batch.append(std::mem::take(&mut self.reports).bytes());
@@ -278,6 +276,7 @@ impl Reader {
         }
         let filled = batch.len();
         let is_idle = polling && !more && !is_left && filled == 0 && self.settled >= self.found;
+        self.newest = self.newest.max(asked.newest);
         match (more, self.quiet) {
             _ if is_idle => {}
             (true, _) => {}
