@@ -407,8 +407,8 @@ impl Probe {
         Slot::of_program(self.name).chain(self.part_of)
     }
 
-    /// Whether the number of its runs that the kernel skips tells how many events were lost. The requests that it misses at the return of a
-    /// function have no completion, and are counted as such.
+    /// Whether runs that the kernel skips count as lost events. A request that is missed at the return of a function has no completion,
+    /// and counts as a request without one.
     pub(super) fn counts_skips(&self, place: &AttachPoint) -> bool {
         self.skips_lose && !(matches!(place, Exit(_)) && Slot::of_program(self.name).any(Slot::is_request))
     }

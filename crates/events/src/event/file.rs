@@ -215,7 +215,11 @@ impl<'a> File<'a> {
     /// The name of the call.
     fn via(&self) -> &'static str {
         let row = ROWS.iter().find(|row| row.kind == self.kind && row.op == self.record.op);
-        let name = row.map_or("close", |row| row.name);
+        let name = match row {
+            Some(row) => row.name,
+            None if self.record.op == WRITTEN => "close",
+            None => "other",
+        };
         // The functions of stat(2) and lstat(2) have names of their own.
         name.strip_prefix("new").filter(|name| *name != "fstatat").unwrap_or(name)
     }
@@ -285,8 +289,14 @@ impl<'a> File<'a> {
     }
 
     fn parts(&self, out: &mut impl Parts) {
-        let values = self.values().map_or_else(String::new, |values| values + " ");
-        out.part(Role::Quiet, |out| out.extend_from_slice(format!("{} {values}", self.op()).as_bytes()));
+        out.part(Role::Quiet, |out| {
+            out.extend_from_slice(self.op().as_bytes());
+            out.push(b' ');
+            if let Some(values) = self.values() {
+                out.extend_from_slice(values.as_bytes());
+                out.push(b' ');
+            }
+        });
         out.path(Role::Plain, |out| self.show_path(0, out));
         if self.has_second() {
             out.part(Role::Quiet, |out| out.extend_from_slice(b" to "));

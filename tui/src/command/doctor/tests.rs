@@ -168,7 +168,7 @@ fn it_succeeds_if_every_kind_has_a_working_probe_and_says_capabilities() {
     let line = text.lines().find(|line| line.starts_with("sched_exec"));
     assert_eq!(line, Some("sched_exec  exec    not seen      BTF tracepoint sched_process_exec"));
     assert!(but_execs.json().contains(r#""remedy":null,"seen":false}"#));
-    // Capabilities and costs are said the short way.
+    // Capabilities and costs are abbreviated.
     let all = CapabilitySet::all();
     assert_eq!(capabilities(Some(all)), "all");
     let but = !CapabilitySet::SYS_RESOURCE;
