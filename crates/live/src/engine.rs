@@ -40,10 +40,6 @@ const VISIBLE: Duration = Duration::from_micros(100);
 /// Reading the counters of all CPUs, which may be many, takes at most 1/n of the time.
 const LOOKS: u32 = 50;
 
-/// The time after which reports of the inspector, and loads and unloads, do not wait for the end of the ring any longer. A storm may
-/// never end.
-const REPORTED: Duration = Duration::from_secs(1);
-
 /// The interval at which the counters are read and the clock offset is checked.
 const COUNT: Duration = Duration::from_secs(1);
 
@@ -95,7 +91,7 @@ impl Source for LiveSource {
             clock_offset: i64::MIN,
             counters: Counters::default(),
             reports: Batch::default(),
-            reported: Instant::now(),
+            reported: BootNanos(0),
             held: None,
             unnamed: None,
             ending: false,
@@ -164,7 +160,7 @@ struct Reader {
     newest: BootNanos,
     /// What the inspector has reported, until the records of earlier calls are read, and when it came.
     reports: Batch,
-    reported: Instant,
+    reported: BootNanos,
     /// Records that were read but not sent yet.
     held: Option<Batch>,
     /// The offset in them from which the addresses have no names yet, because the symbols are still being read.
@@ -249,7 +245,7 @@ impl Reader {
         // What the inspector has reported comes after the records of calls that preceded it.
         if let Some(inspector) = self.source.inspector.as_mut().filter(|_| self.reports.is_empty()) {
             inspector.receive(&mut self.reports);
-            self.reported = Instant::now();
+            self.reported = clock::now_boot();
         }
         let (before, began) = (clock::now_boot(), Instant::now());
         self.quiet = self.is_quiet(began);
@@ -257,12 +253,16 @@ impl Reader {
         let until = if self.ending { BootNanos(u64::MAX) } else { before };
         let more = self.source.live.drain(&mut batch, room.saturating_sub(held), until);
         let asked = Asked::by(batch.frames_from(held), &mut self.last_cgroup);
-        // The time up to which the records of calls were read. A later unload could come before the begin of an attachment.
-        let read = if more { BootNanos(before.0.saturating_sub(REPORTED.as_nanos() as u64)) } else { until };
-        let is_left = self.inventory(asked.listed, read, &mut batch);
-        if !more || self.reported.elapsed() > REPORTED {
+        self.newest = self.newest.max(asked.newest);
+        // The time up to which the records of calls were read, and events are delivered. A later unload could come before the begin of
+        // an attachment, and an earlier one that waits comes late.
+        let window = limits::order_window_ns(self.source.live.preemptible());
+        let read = if more { BootNanos(self.newest.0.saturating_sub(window)) } else { until };
+        if self.reported <= read && !self.reports.is_empty() {
+            self.inventory(false, self.reported, &mut batch);
             batch.append(std::mem::take(&mut self.reports).bytes());
         }
+        let is_left = self.inventory(asked.listed, read, &mut batch);
         let any = batch.len() > held;
         self.name_cgroups(&asked.cgroups, &mut batch);
         let unnamed = self.unnamed.take().or(asked.addresses.then_some(held));
@@ -276,7 +276,6 @@ impl Reader {
         }
         let filled = batch.len();
         let is_idle = polling && !more && !is_left && filled == 0 && self.settled >= self.found;
-        self.newest = self.newest.max(asked.newest);
         match (more, self.quiet) {
             _ if is_idle => {}
             (true, _) => {}
@@ -329,13 +328,12 @@ impl Reader {
     fn end(mut self) {
         self.ending = true;
         let mut batch = self.held.take().unwrap_or_else(|| self.out.batch());
-        let mut reports = std::mem::take(&mut self.reports);
         if let Some(inspector) = &mut self.source.inspector {
-            inspector.end(&mut reports);
+            inspector.end(&mut self.reports);
         }
         // The stream ends before the probes. A load that only the stream saw is then one that no probe could see.
-        self.source.live.end_changes(&mut self.reports);
-        self.reports.append(reports.bytes());
+        self.source.live.end_changes(&mut batch);
+        self.reported = clock::now_boot();
         self.source.live.follow_functions(&mut batch);
         self.held = Some(batch);
         self.source.live.detach();

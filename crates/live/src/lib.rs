@@ -405,12 +405,9 @@ impl Live {
         }
     }
 
-    /// The final call of [`Live::drain_changes`] and [`Live::count_changes`]. Later loads and unloads are not recorded.
+    /// Ends the stream of loads and unloads: later ones are not recorded. [`Live::drain_changes`] appends those that are left.
     pub fn end_changes(&mut self, batch: &mut Batch) {
-        self.drain_changes(batch, BootNanos(u64::MAX), &mut |_| {});
-        self.count_changes(batch);
-        self.name_stacks(None, batch);
-        self.changes = None;
+        self.changes.iter_mut().for_each(|changes| changes.end(batch));
     }
 
     /// Reports requests for TCP connections whose outcome the kernel knows and no probe saw. Detaches the program for calls that

@@ -51,6 +51,8 @@ pub(super) struct Changes {
     /// The number of lost reports at the last count, and its time.
     counted_losses: u64,
     counted: BootNanos,
+    /// Whether later changes are not read.
+    ended: bool,
 }
 
 impl Changes {
@@ -68,6 +70,7 @@ impl Changes {
             initial: procfs::namespace("/proc/self", "pid") == Some(INITIAL_PID_NS),
             counted_losses: 0,
             counted: clock::now_boot(),
+            ended: false,
         })
     }
 
@@ -115,6 +118,9 @@ impl Changes {
 
     /// Appends the number of reports lost since the last call. Also follows CPUs that were added or removed.
     pub(super) fn count(&mut self, batch: &mut Batch) {
+        if self.ended {
+            return;
+        }
         // If this fails, the known CPUs are still followed.
         let _ = self.stream.follow_cpus();
         let (lost, now) = (self.losses(), clock::now_boot());
@@ -141,7 +147,16 @@ impl Changes {
 
     fn drain(&mut self) {
         let found = &mut self.found;
-        self.stream.drain(&mut |event| found.add(&event));
+        if !self.ended {
+            self.stream.drain(&mut |event| found.add(&event));
+        }
+    }
+
+    /// Reads the stream for the last time, and appends the number of reports lost.
+    pub(super) fn end(&mut self, batch: &mut Batch) {
+        self.drain();
+        self.count(batch);
+        self.ended = true;
     }
 }
 
