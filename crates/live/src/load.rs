@@ -409,10 +409,13 @@ mod tests {
     use super::*;
     use crate::dead_code::reached;
     use aya_obj::{Object, ProgramSection};
+    use std::collections::BTreeSet;
     use tracetui_events::environment::Keeper;
     use tracetui_shared::kind::Slot;
     use tracetui_shared::offsets::FARTHEST;
     use tracetui_shared::offsets::NUMBER_COUNT;
+
+    const PSEUDO_CALL: u8 = 1;
 
     fn facts(cast: Option<Cast>, may_goto: bool) -> KernelFacts {
         KernelFacts {
@@ -498,7 +501,7 @@ mod tests {
     fn each_placeholder_gets_its_number_in_every_slot_and_architecture() {
         let numbers = distinct();
         let object = with_numbers(&facts(None, true), &numbers);
-        let mut used = std::collections::BTreeSet::new();
+        let mut used = BTreeSet::new();
         for (before, after) in OBJECT.chunks_exact(8).zip(object.chunks_exact(8)) {
             if let Some(index) = is_move(before) {
                 assert_eq!(after[4..], numbers[index].to_le_bytes());
@@ -546,16 +549,67 @@ mod tests {
         }
     }
 
+    /// The most bytes of stack of the function that begins at `entry`, and of those that it calls, as `check_max_stack_depth`
+    /// (kernel/bpf/verifier.c) counts them where no function has a stack of its own (before 6.13, and on aarch64 before 6.17).
+    fn stack(code: &[bpf_insn], entries: &BTreeSet<usize>, entry: usize) -> usize {
+        let end = entries.range(entry + 1..).next().copied().unwrap_or(code.len());
+        let (mut own, mut called) = (1, 0);
+        for at in entry..end {
+            let insn = &code[at];
+            let is_address = at > entry && code[at - 1].code == 0xbf && code[at - 1].src_reg() == 10;
+            let below = match insn.code & 7 {
+                1 if insn.src_reg() == 10 => -i32::from(insn.off),
+                2 | 3 if insn.dst_reg() == 10 => -i32::from(insn.off),
+                7 if insn.code == 0x07 && is_address => -insn.imm,
+                _ => 0,
+            };
+            own = own.max(usize::try_from(below).unwrap_or(0));
+            if let Some(callee) = callee(code, at) {
+                called = called.max(stack(code, entries, callee));
+            }
+        }
+        own.next_multiple_of(32) + called
+    }
+
+    /// The function that an instruction calls or passes to a helper.
+    fn callee(code: &[bpf_insn], at: usize) -> Option<usize> {
+        const PSEUDO_FUNC: u8 = 4;
+        let (insn, is) = (&code[at], (code[at].code, code[at].src_reg()));
+        matches!(is, (0x85, PSEUDO_CALL) | (0x18, PSEUDO_FUNC)).then(|| at.wrapping_add_signed(insn.imm as isize + 1))
+    }
+
+    /// The verifier of most machines on which this is built gives each function a stack of its own, and would not find it.
+    #[test]
+    fn the_stacks_of_functions_that_call_each_other_fit() {
+        const MAX_BPF_STACK: usize = 512;
+        let options =
+            LiveOptions { kinds: KindSet::ALL, stacks: KindSet::ALL, fds: true, identities: true, ..options(1 << 20) };
+        for (arch, may_goto) in arch::ALL.into_iter().flat_map(|arch| [(arch, true), (arch, false)]) {
+            let facts = KernelFacts { arch: Some(arch), ..facts(None, may_goto) };
+            let mut object = Object::parse(&with_numbers(&facts, &numbers(&options, &facts, 1))).expect("an object");
+            let sections = object.functions.keys().map(|(section, _)| *section).collect();
+            object.relocate_calls(&sections).expect("calls of functions");
+            for (name, program) in &object.programs {
+                let function = &object.functions[&program.function_key()];
+                for kind in [ProgramKind::BtfTracepoint(1), ProgramKind::Tracepoint, ProgramKind::Functions] {
+                    let code = with_carrier(&function.instructions, kind);
+                    let code = reached(&code, &function.func_info.func_info).expect("known instructions").code;
+                    let entries = (0..code.len()).filter_map(|at| callee(&code, at)).collect();
+                    let bytes = stack(&code, &entries, 0);
+                    assert!(bytes <= MAX_BPF_STACK, "{} {name}: {bytes} bytes", arch.name);
+                }
+            }
+        }
+    }
+
     /// Before 6.9 the verifier checks a function by itself only if it is global according to BTF. The programs that
     /// call it then need BTF too. Programs at functions are loaded without BTF.
     #[test]
     fn programs_that_call_functions_are_in_the_btf() {
-        const PSEUDO_CALL: u8 = 1;
         let object = Object::parse(OBJECT).expect("an object");
         let of = |name: &str| &object.functions[&object.programs[name].function_key()];
-        let calls = |name: &&String| {
-            of(name).instructions.iter().any(|code| code.code == 0x85 && code.src_reg() == PSEUDO_CALL)
-        };
+        let calls =
+            |name: &&String| (0..of(name).instructions.len()).any(|at| callee(&of(name).instructions, at).is_some());
         let has_btf = |name: &&String| !of(name).func_info.func_info.is_empty();
         let at_functions = |name: &&String| matches!(object.programs[*name].section, ProgramSection::KProbe);
         let mut calling: Vec<_> = object.programs.keys().filter(|name| calls(name) && !at_functions(name)).collect();
