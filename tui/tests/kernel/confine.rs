@@ -147,7 +147,11 @@ impl Held {
                 memory.read_exact_at(&mut code, *place).is_ok() && code == ENTER
             };
             if let Some(enter) = places.into_iter().find(enters) {
-                return Some(Held { tid, memory, saved, enter });
+                let held = Held { tid, memory, saved, enter };
+                // On aarch64, restart_syscall(2) replaces the first call if the thread waited with a timeout
+                // (`setup_restart_syscall`).
+                held.call(libc::SYS_getpid, &[]);
+                return Some(held);
             }
             ptrace(request::CONT, tid, 0, 0);
             std::thread::sleep(Duration::from_millis(20));
