@@ -41,7 +41,7 @@ fn stacks_have_names_live_and_in_recordings() {
     for (kind, functions) in [
         ("exec", &["bprm_execve", "exec_binprm", "do_execveat_common", "load_elf_binary"][..]),
         ("exit", &["do_exit"]),
-        ("fork", &["kernel_clone", "_do_fork"]),
+        ("fork", &["kernel_clone", "_do_fork", "__do_sys_clone"]),
         ("open", &["do_syscall_64", "syscall_exit", "el0_svc", "invoke_syscall", "__invoke_syscall"]),
     ] {
         let mut stacks =
