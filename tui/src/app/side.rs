@@ -1,5 +1,5 @@
-//! The side strip: the busiest commands, the newest failures that nothing answered, new attachments and peers, and the watches. Each of
-//! its rows leads to events. In the tree, a summary of the selected process takes its place ([`process`]).
+//! The side strip: the busiest commands, the newest failures that nothing answered, new attachments and peers, changed files, and the
+//! watches. Each of its rows leads to events. In the tree, a summary of the selected process takes its place ([`process`]).
 //!
 //! Everything is counted as events arrive, and only while the strip is wanted. Like the list, it shows what passes the filter.
 
@@ -23,10 +23,11 @@ use process::Summary;
 use std::borrow::Cow;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::process::ProcessKey;
-use tracetui_events::event::{EventContext, Tables};
+use tracetui_events::event::{EventContext, Tables, changes_files};
 use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
 use tracetui_events::text::{counted, short};
+use tracetui_shared::kind::KindSet;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
@@ -50,7 +51,7 @@ pub(crate) enum Content<'a> {
     Reason(Story<'a>),
     /// The processes that exited because of it.
     Chain(Story<'a>),
-    /// The first kept event of an attachment or a peer, and the number of its events.
+    /// The first kept event of an attachment, a peer or a change, and the number of its events.
     New(Stored<'a>, u64),
     Watch(&'a Watch),
     /// A process: its id and state, its command, its times, and the same of its parent or of a child.
@@ -84,7 +85,8 @@ impl<'a> Line<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     busy: Top,
-    news: News,
+    /// Attachments and peers, and changes of files, which are many.
+    news: [News; 2],
     summary: Summary,
     /// The target of the selected row.
     cursor: Option<Target>,
@@ -95,14 +97,14 @@ pub(crate) struct Side {
 impl Side {
     pub(super) fn new(budget: Budget) -> Side {
         let busy = Top::of_rates(budget.share(limits::SIDE_SHARE));
-        Side { busy, news: News::default(), summary: Summary::default(), cursor: None, runs: false }
+        Side { busy, news: <[News; 2]>::default(), summary: Summary::default(), cursor: None, runs: false }
     }
 
     /// Adds an event that was just stored and passes the filter.
     pub(super) fn append(&mut self, stored: &Stored<'_>, seen: &EventContext<'_>) {
         if self.runs {
             self.busy.append(stored, seen.world);
-            self.news.add(stored.id, seen);
+            self.news[usize::from(changes_files(stored.kind))].add(stored.id, seen);
         }
     }
 
@@ -114,14 +116,14 @@ impl Side {
     /// Adds an older event, which passes the filter.
     pub(super) fn prepend(&mut self, seen: &Stored<'_>, world: &dyn Tables) {
         if self.runs && News::may_be(seen) {
-            seen.with(world, |context| self.news.add(seen.id, context));
+            seen.with(world, |context| self.news[usize::from(changes_files(seen.kind))].add(seen.id, context));
         }
     }
 
     /// Forgets all events, because others pass the filter.
     pub(super) fn restart(&mut self) {
         self.busy.stop();
-        (self.news, self.summary) = (News::default(), Summary::default());
+        (self.news, self.summary) = (<[News; 2]>::default(), Summary::default());
     }
 
     pub(super) fn scanning(&self, store: &Store) -> bool {
@@ -221,11 +223,20 @@ impl App {
         if lines.len() == 1 {
             lines.push(Line::of(Content::None("no events")));
         }
+        let rows = |news: &News, most: usize| -> Vec<_> {
+            let newest = news.newest(until, &self.store, most);
+            newest.map(|(stored, events)| Line::to(Content::New(stored, events), Target::Event(stored.id))).collect()
+        };
+        let [new, changed] = &self.side.news;
+        let (new, changed) = (rows(new, few), rows(changed, 2 * few));
         let mut below = vec![Line::of(Content::Blank), Line::of(Content::Title("NEW", "BPF, peers".into()))];
-        let news = self.side.news.newest(until, &self.store, few);
-        below.extend(news.map(|(stored, events)| Line::to(Content::New(stored, events), Target::Event(stored.id))));
-        if below.len() == 2 {
+        if new.is_empty() {
             below.push(Line::of(Content::None("none")));
+        }
+        below.extend(new);
+        if !changed.is_empty() {
+            below.extend([Line::of(Content::Blank), Line::of(Content::Title("CHANGED", "files".into()))]);
+            below.extend(changed);
         }
         if !self.watches.all.is_empty() {
             below.extend([Line::of(Content::Blank), Line::of(Content::Title("WATCH", "matches".into()))]);
@@ -241,8 +252,10 @@ impl App {
         let about = about.collect::<Vec<_>>().join(", ");
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
+            let shows_all = KindSet::BY_DEFAULT.iter().all(|kind| self.screen.kinds.contains(kind));
             let none = match (self.filter.applied.as_ref(), self.muted.is_empty()) {
                 (Some(_), _) => "nothing that passes the filter",
+                (None, _) if !shows_all => "nothing of the shown kinds",
                 (None, true) => "nothing that stayed unanswered",
                 (None, false) => "nothing else",
             };

@@ -7,7 +7,7 @@ use crate::app::search::Pattern;
 use crate::app::views::event_list::Alike;
 use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, field, time_text};
 use crate::app::views::tree::{Counts, Seen};
-use crate::app::{App, Extent};
+use crate::app::{App, Extent, Failures};
 use foldhash::{HashSet, HashSetExt as _};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -206,7 +206,12 @@ fn empty(app: &App) -> String {
         _ => {
             let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
             let filter = filtered.then(|| format!("{} removes a filter", key(Action::Back)));
-            let failures = failures.then(|| format!("{} shows successes", key(Action::Failures)));
+            let failures = match app.screen.failures {
+                Failures::Off => None,
+                Failures::Unanswered => Some("shows all failures"),
+                Failures::All => Some("shows all events"),
+            };
+            let failures = failures.map(|shows| format!("{} {shows}", key(Action::Failures)));
             let muted = app.muted_text().filter(|_| failures.is_some());
             let muted = muted.map(|muted| format!("{muted}, {} lists them", key(Action::LossReport)));
             let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];

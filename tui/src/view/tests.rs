@@ -618,8 +618,9 @@ fn a_paused_view_keeps_its_rows_while_the_memory_is_full() {
     feed(&mut app, &mut made);
     check(&mut app, "no events of these kinds in memory: K shows forks, ");
     assert!(screen(&mut app)[3].trim().ends_with(", 0 evicted"));
-    check(keys(&mut app, "e"), "all events hidden: e shows successes, E X O B ");
-    check(keys(&mut app, "eefcomm=x\n"), "all events hidden: Esc removes a filter, E X O B ");
+    check(keys(&mut app, "e"), "all events hidden: e shows all failures, E X O B ");
+    check(keys(&mut app, "e"), "all events hidden: e shows all events, E X O B ");
+    check(keys(&mut app, "efcomm=x\n"), "all events hidden: Esc removes a filter, E X O B ");
 }
 
 #[test]

@@ -68,6 +68,15 @@ impl<'a> Payload<'a> for File<'a> {
 
     const CHANGES_FILES: bool = true;
 
+    const NEWS: Option<usize> = Some(0);
+
+    fn news(&self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(self.op().as_bytes());
+        self.dirs.iter().for_each(|dir| dir.write(out));
+        self.texts.iter().for_each(|text| out.extend_from_slice(text));
+        true
+    }
+
     fn paths(&self) -> Option<&File<'a>> {
         Some(self)
     }

@@ -1,4 +1,4 @@
-//! New attachments of BPF programs, and new TCP peers: each by its first and its last event.
+//! New attachments of BPF programs, new TCP peers, and changed files: each by its first and its last event.
 
 use foldhash::fast::RandomState;
 use std::cmp::Reverse;
@@ -11,7 +11,7 @@ const MOST: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct New {
-    /// The hash of the command, and of the attachment or the peer.
+    /// The hash of the command, and of the attachment, the peer or the change.
     key: u64,
     first: Id,
     last: Id,
@@ -26,12 +26,12 @@ pub(super) struct News {
 }
 
 impl News {
-    /// Whether an event may be an attachment or a connection, without decoding it.
+    /// Whether an event may be news, without decoding it.
     pub(super) fn may_be(stored: &Stored<'_>) -> bool {
         event::news(stored.kind).is_some() && !stored.failed
     }
 
-    /// Adds an event if it is an attachment or a connection, in any order.
+    /// Adds an event if it is news, in any order.
     pub(super) fn add(&mut self, id: Id, seen: &EventContext<'_>) {
         self.scratch.clear();
         if seen.event.failed() || !seen.event.body.news(&mut self.scratch) {

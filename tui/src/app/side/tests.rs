@@ -34,6 +34,7 @@ fn it_says_who_is_busy_what_failed_and_what_is_watched() {
     let watch = Filter::parse("path~secret", app.world()).expect("a filter");
     app.watch(vec![Watch::new("secrets".to_owned(), watch)]);
     made.open(9, "collectd", "/secret", -13);
+    (0..2).for_each(|_| made.call(Slot::File, 5, "rm", UNLINK, "/old", 0));
     let strip = strip(feed(&mut app, &mut made));
     let at =
         |text: &str| strip.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {strip:#?}"));
@@ -54,6 +55,7 @@ fn it_says_who_is_busy_what_failed_and_what_is_watched() {
         "newest first, folded"
     );
     assert!(strip[at("secrets")].contains('1') && strip[at("secrets")].contains("path~secret"));
+    assert_eq!(strip[at("CHANGED") + 1], "rm[5]              unlink /old  x2");
     // A failure goes when it is answered, and those before a moment stay.
     let (mut app, mut made) = traced(160);
     let failures = |app: &App| app.events.failures(app.loaded().moment().map(|moment| moment.until)).count();
@@ -94,7 +96,8 @@ fn what_failed_because_of_one_failure_is_one_story() {
         }
     }
     feed(&mut app, &mut made);
-    let newest = |app: &App| app.side.news.newest(None, &app.store, 99).map(|(_, events)| events).collect::<Vec<_>>();
+    let newest =
+        |app: &App| app.side.news[0].newest(None, &app.store, 99).map(|(_, events)| events).collect::<Vec<_>>();
     let before = newest(&app);
     assert_eq!((before.len(), before.iter().max()), (64, Some(&81)));
     app.refilter();
