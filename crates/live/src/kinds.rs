@@ -230,6 +230,13 @@ pub(super) const GROUPS: &[Group] = &[
     Group::wanted(&[
         Probe::new("file_opened", at_file!("security_file_open"), &["files that were open for writing (--written)"])
             .part_of(Slot::FileWritten),
+        Probe::new(
+            "file_freed",
+            at_file!("security_file_free"),
+            &["room for files, after opens that failed (--written)"],
+        )
+        .part_of(Slot::FileWritten)
+        .repaired(),
         Probe::new("file_closed", at_file!("locks_remove_file"), &["who wrote to a file (--written)"]),
     ]),
     // Without it, the inventory reports the change without a process.

@@ -1,8 +1,9 @@
 //! `file`, operation `write`: the last reference to a file that was open for writing goes away, and the file has changed since it was opened.
 
 use crate::arch::native_abi;
+use crate::capture;
 use crate::context::{self, Context};
-use crate::emit::{Event, Frame, count_dropped};
+use crate::emit::{Event, Frame, count_dropped, is_own};
 use crate::functions::in_pieces;
 use crate::maps::per_cpu;
 use crate::path::{self, NAME_SLACK, NAMES_MAX, Place, Walk};
@@ -12,7 +13,7 @@ use aya_ebpf::macros::{fexit, map};
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::FExitContext;
 use tracetui_shared::counters::Reason;
-use tracetui_shared::kind::Slot;
+use tracetui_shared::kind::{Kind, Slot};
 use tracetui_shared::offsets::{field, sum};
 use tracetui_shared::record::file::{FileRecord, WRITTEN, start};
 
@@ -67,7 +68,12 @@ impl State {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Writer {
+    /// Its inode. An open that fails after [`file_opened`] leaves an entry until [`file_freed`].
+    inode: u64,
     state: State,
+    /// Whether the capture filter passes the events of the process that opened it. One that ends is in no tree any more when its files
+    /// are closed.
+    wanted: u64,
     /// The root and the first mount of the process that opened it. A process that ends has none any more when its files are closed.
     root_mnt: u64,
     root_dentry: u64,
@@ -89,10 +95,16 @@ pub fn file_opened(ctx: FExitContext) -> i32 {
     if inode == 0 {
         return 0;
     }
-    let task = current();
-    let root = path::root_of(ld(task, field::TaskFs));
-    let writer =
-        Writer { state: State::of(inode), root_mnt: root.mnt, root_dentry: root.dentry, top: path::top_of(task) };
+    let who = Who::of(current());
+    let root = path::root_of(ld(who.task, field::TaskFs));
+    let writer = Writer {
+        inode,
+        state: State::of(inode),
+        wanted: (!is_own(&who) && capture::wanted(Kind::File, &who, false)).into(),
+        root_mnt: root.mnt,
+        root_dentry: root.dentry,
+        top: path::top_of(who.task),
+    };
     if WRITERS.insert(file, writer, 0).is_err() {
         count_dropped(Slot::FileWritten, Reason::NoRoom, 1);
     }
@@ -113,13 +125,28 @@ pub fn file_closed(ctx: FExitContext) -> i32 {
     0
 }
 
+/// Return or entry of `void security_file_free(struct file *file)`
+/// ([`file_free`](https://elixir.bootlin.com/linux/v6.12/source/fs/file_table.c)), also of a file whose open failed.
+#[fexit]
+#[inline(always)]
+pub fn file_freed(ctx: FExitContext) -> i32 {
+    let file = subject(Context::of(&ctx));
+    if any::<u32>(file, field::FileMode) & FMODE_WRITE != 0 {
+        let _ = WRITERS.remove(file);
+    }
+    0
+}
+
 /// Reports the end of a file if it has changed.
 #[inline(always)]
 fn closed(file: u64, inode: u64) {
     let Some(writer) = WRITERS.get_ptr(file) else { return };
     // SAFETY: the verifier checks the load.
-    let Writer { state, root_mnt, root_dentry, top } = unsafe { *writer };
+    let Writer { inode: opened, state, wanted, root_mnt, root_dentry, top } = unsafe { *writer };
     let _ = WRITERS.remove(file);
+    if opened != inode {
+        return;
+    }
     let now = State::of(inode);
     // Before 6.13 a time is that of the last tick: a write shortly after the open may leave it as it was.
     let moved = any::<u32>(file, field::FileMode) & FMODE_READ == 0 && any::<u64>(file, field::FilePos) != 0;
@@ -127,7 +154,11 @@ fn closed(file: u64, inode: u64) {
         return;
     }
     let who = Who::of(current());
-    let Some(event) = Event::begin(Slot::FileWritten, Context::NONE, &who, false) else { return };
+    let event = match wanted {
+        0 => Event::begin(Slot::FileWritten, Context::NONE, &who, false),
+        _ => Event::decided(Slot::FileWritten, true),
+    };
+    let Some(event) = event else { return };
     let Some(s) = event.place(&WRITTEN_SCRATCH) else { return };
     event.head(&mut s.frame.header, &who);
     let from = Place { mnt: any(file, sum::FileMnt), dentry: any(file, sum::FileDentry) };

@@ -107,7 +107,7 @@ impl SelfTest {
         programs.extend(asked.then_some("uring_submit"));
         programs.extend(refused.then_some("uring_refused"));
         programs.extend(prepared.then_some("exec_bprm"));
-        programs.extend(seen.contains(&Slot::FileWritten).then_some("file_opened"));
+        programs.extend(["file_opened", "file_freed"].iter().filter(|_| seen.contains(&Slot::FileWritten)));
         programs.extend(["signal_generate", "signal_deliver"].iter().filter(|_| sent));
         // These report only what other programs missed.
         let tcp = seen.iter().any(|slot| connects(slot.kind()) && slot.shows() == Shows::Most);

@@ -25,7 +25,7 @@ fn purpose(program: &str) -> &'static str {
         "sched_fork" => "forks",
         "exec_bprm" => "interpreters",
         "sys_exit" => "calls",
-        "file_opened" | "file_closed" => "writes",
+        "file_opened" | "file_freed" | "file_closed" => "writes",
         "bpf_xdp" => "changes of XDP programs",
         // Iterators, which run when they are read: they list the processes, and the objects of BPF for an inventory. The
         // first inventory may be under way when the trace is ready.

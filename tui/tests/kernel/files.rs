@@ -1,6 +1,7 @@
 //! Calls that change names and attributes of files.
 
 use crate::prelude::*;
+use crate::recording::traced;
 use crate::traced::{check_nothing_lost, is_attached};
 
 const FILES: [&str; 2] = ["--kind", "file"];
@@ -198,6 +199,21 @@ fn a_write_is_reported_by_who_closes_the_file_last() {
     if may_trace() && closes_are_seen() {
         check(&WRITES, CHANGED);
     }
+}
+
+/// A process that ends is in no tree any more when its files are closed.
+#[test]
+fn a_file_that_is_open_at_the_end_of_a_process_of_command_is_reported() {
+    if !may_trace() || !closes_are_seen() {
+        return;
+    }
+    let dir = Dir::alone();
+    let script = format!("/bin/cat /etc/hostname > {}; true", dir.at("log"));
+    let args = [&["print", "--format", "json"], &WRITES[..], &["--", "sh", "-c", &script]].concat();
+    let Some(run) = traced(&args, |_| {}) else { return };
+    let all = events(&run.stdout);
+    let writes = all.iter().filter(|event| event["op"] == "write" && event["abs_path"] == dir.at("log").as_str());
+    assert_eq!(writes.count(), 1, "{all:#?}");
 }
 
 const CHANGED: &[Case] = &[

@@ -445,11 +445,13 @@ pub(super) const EUID: Field = field! {
 };
 
 pub(crate) const FIELDS: &[Field] = field_table! {
-    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root; write (--written): the content changed between an open and the last close."
+    op Text "Operation: rename unlink rmdir mkdir link symlink mknod chmod chown truncate setxattr removexattr mount umount move_mount pivot_root; write (--written): the content may have changed between an open and the last close."
         |s| file(s, |f| Value::Word(f.op()));
     = PATH;
     = START;
     = ABS_PATH;
+    deleted Bool "Whether the file behind the descriptor, or `dir`, was deleted: dentry.d_hash.pprev is null."
+        |s| file(s, |f| Value::Bool(f.dirs[0].deleted()));
     = PATH_BASIS;
     = DIRFD;
     new_path Text "Second path as passed, of rename, link, move_mount and pivot_root."
