@@ -122,24 +122,3 @@ pub enum Effect {
 }
 
 pub type Effects = Vec<Effect>;
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Handled {
-    No,
-    Redraw,
-    Effects(Effects),
-}
-
-impl Handled {
-    /// Tries another handler if the action has no meaning here.
-    pub(crate) fn or_else(self, other: impl FnOnce() -> Handled) -> Handled {
-        if self == Handled::No { other() } else { self }
-    }
-
-    pub(crate) fn effects(self) -> Effects {
-        match self {
-            Handled::No | Handled::Redraw => vec![Effect::Redraw],
-            Handled::Effects(effects) => effects,
-        }
-    }
-}

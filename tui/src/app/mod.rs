@@ -155,6 +155,8 @@ pub struct App {
     pub(crate) recordings: Recordings,
     pub(crate) output: Option<Output>,
     pub(crate) verdict: Verdict,
+    /// What the event loop has to do after this input.
+    effects: Effects,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
     asked_to_quit: bool,
     /// Whether the next key says what to record.
@@ -370,8 +372,9 @@ impl App {
 
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
+        self.fit_command();
         // The event loop asks for the size itself.
-        let _ = self.fit_command();
+        self.effects.clear();
     }
 
     /// Sets the display filter. If it is not valid, the old filter stays.

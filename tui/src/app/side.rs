@@ -7,7 +7,6 @@ mod news;
 mod process;
 
 use super::App;
-use super::input::Handled;
 use super::keys::keymap::Action;
 use super::screen::OverlayKind;
 use super::screen::layout;
@@ -272,7 +271,7 @@ impl App {
         usize::from(if self.shows_side_over() { areas.body().height } else { areas.side.height })
     }
 
-    pub(super) fn act_on_side(&mut self, action: Action) -> Handled {
+    pub(super) fn act_on_side(&mut self, action: Action) -> bool {
         match action {
             Action::Strip if self.shows_side_over() => self.screen.overlay = None,
             Action::Strip
@@ -285,18 +284,18 @@ impl App {
                 if !self.shows_side() {
                     let key = self.key_of(Action::Strip);
                     self.notify(format!("{key} shows the side strip"));
-                    return Handled::Redraw;
+                    return true;
                 }
                 self.move_in_side(action == Action::StripDown);
             }
             Action::Enter | Action::SubtreeEvents => match self.side.cursor.take() {
                 Some(target) => self.go_from_side(target),
-                None => return Handled::No,
+                None => return false,
             },
             Action::Back if self.side.cursor.take().is_some() => {}
-            _ => return Handled::No,
+            _ => return false,
         }
-        Handled::Redraw
+        true
     }
 
     fn move_in_side(&mut self, down: bool) {

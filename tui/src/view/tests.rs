@@ -1027,12 +1027,12 @@ fn each_way_out_is_a_quit_that_may_be_asked_twice() {
     assert!(screen(&mut app)[0].contains("ENDED"));
     assert_eq!(ExitLine::of(&app).to_string(), "3 events, 0 lost");
     for code in [KeyCode::Char('q'), KeyCode::F(10)] {
-        assert_eq!(app.update(Input::Key(KeyEvent::from(code))), [Effect::Quit]);
+        assert!(app.update(Input::Key(KeyEvent::from(code))).contains(&Effect::Quit));
     }
     assert_eq!(app.update(Input::Signal(Signal::End)), [Effect::Quit]);
     keys(&mut app, "f");
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    assert_eq!(app.update(Input::Key(ctrl_c)), [Effect::Quit], "while text is typed too");
+    assert!(app.update(Input::Key(ctrl_c)).contains(&Effect::Quit), "while text is typed too");
     app.update(Input::Key(KeyEvent::new(KeyCode::Char('k'), KeyModifiers::ALT)));
     assert!(app.line_for(Purpose::Filter).is_none(), "Esc and a key right after it");
     assert!(selected(&mut app).ends_with("/f/1"));
@@ -1357,7 +1357,7 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
     made.host(&output("step 4\r\n", 0));
     assert_eq!(steps(feed(&mut app, &mut made), "\x1bo").0, 5, "the state has the screen before");
     assert_eq!(press(&mut app, 'q'), [Effect::Redraw], "the output closes");
-    assert_eq!(press(&mut app, 'q'), [Effect::Quit], "nothing runs");
+    assert!(press(&mut app, 'q').contains(&Effect::Quit), "nothing runs");
 }
 
 #[test]

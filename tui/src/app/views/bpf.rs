@@ -6,7 +6,6 @@ mod seen;
 
 use super::detail::Size;
 use super::state::{Context, Rows, ViewState, motion, refused};
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
@@ -396,7 +395,7 @@ impl ViewState for Bpf {
         self.list.reveal(context.height);
     }
 
-    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> bool {
         match action {
             Action::Enter if self.list.rows.is_empty() => context.notify("nothing is selected"),
             Action::Enter => {
@@ -407,12 +406,12 @@ impl ViewState for Bpf {
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
                 if context.detail.size == Some(Size::Full) =>
             {
-                return Handled::No;
+                return false;
             }
             Action::Follow => {
                 // The list of events also follows.
                 self.follow();
-                return Handled::No;
+                return false;
             }
             Action::Left | Action::Right => {
                 match action {
@@ -434,7 +433,7 @@ impl ViewState for Bpf {
                 context.notify(format!("unloaded programs are {how}"));
             }
             _ => {
-                let Some(rows) = motion(action, context.height) else { return Handled::No };
+                let Some(rows) = motion(action, context.height) else { return false };
                 self.move_by(rows, context.now);
                 if context.detail.size.is_some() {
                     self.stay(context.now);
@@ -442,7 +441,7 @@ impl ViewState for Bpf {
                 context.detail.scroll = 0;
             }
         }
-        Handled::Redraw
+        true
     }
 
     fn rows(&self) -> Rows {

@@ -2,7 +2,7 @@
 
 use super::{MOST, Watch, Watches};
 use crate::app::views::top::By;
-use crate::app::{App, Effect, Effects};
+use crate::app::{App, Effect};
 use std::time::Duration;
 use tracetui_events::filter::Filter;
 use tracetui_events::text::{Charset, counted};
@@ -23,22 +23,20 @@ impl App {
     }
 
     /// What the matches of live events ask for.
-    pub(in crate::app) fn watched(&mut self) -> Effects {
+    pub(in crate::app) fn watched(&mut self) {
         let Watches { rings, records, .. } = &mut self.watches;
         let (rings, records) = (std::mem::take(rings), std::mem::take(records));
         if self.replay.is_some() {
-            return Vec::new();
+            return;
         }
         let may_ring = self.screen.rang.is_none_or(|rang| self.now.saturating_sub(rang) >= BELL);
-        let mut effects = Vec::new();
         if rings && may_ring {
             self.screen.rang = Some(self.now);
-            effects.push(Effect::Bell);
+            self.effects.push(Effect::Bell);
         }
         if records && self.recordings.written.is_none() && self.recordings.failure.is_none() {
-            effects.push(Effect::Record);
+            self.effects.push(Effect::Record);
         }
-        effects
     }
 
     /// Watches what the selected row is about: a peer, a file or a program. Ends that watch if there is one.
