@@ -470,7 +470,7 @@ impl Tree {
         std::iter::from_fn(move || {
             while let Some(at) = waiting.pop().filter(|_| left > 0) {
                 left -= 1;
-                let newest = std::iter::successors(self.nodes.first(Some(at), true), |at| self.nodes.next(*at, true));
+                let newest = self.nodes.children(Some(at)).rev();
                 let before = waiting.len();
                 waiting.extend(newest.take(LINE).filter(|at| self.nodes.links(*at).flags.running));
                 if waiting.len() == before && Some(at) != of {

@@ -134,6 +134,7 @@ pub(super) struct Node {
     pub interactive: bool,
     /// What its descendants did, if it is the topmost process of a job.
     pub work: Option<Box<Work>>,
+    + 2 * size_of::<Child>()
     /// The event that introduced it, if it started during the trace.
     pub born: Option<Id>,
     /// The process before its last exec, and when that exec was.
@@ -190,6 +191,9 @@ impl Node {
             matched: false,
             fold: Fold::Auto,
         }
+/// A child of a process, in the order of the starts: its parent, its start, its id, and its own index.
+pub(super) type Child = (NodeIndex, BootNanos, Tgid, NodeIndex);
+
     }
 
     pub(super) fn started(&self, moment: Moment) -> bool {
@@ -205,15 +209,10 @@ impl Node {
     }
 }
 
-/// The fields of a process that building the rows reads. They are stored together, because building visits every process. Children are in
-/// the order of their starts.
+/// The fields of a process that building the rows reads. They are stored together, because building visits every process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Links {
     pub parent: NodeIndex,
-    pub first: NodeIndex,
-    pub last: NodeIndex,
-    pub next: NodeIndex,
-    pub previous: NodeIndex,
     /// The number of processes added before it.
     pub age: u32,
     pub flags: Flags,
@@ -246,13 +245,8 @@ pub(super) struct Flags {
 
 impl Default for Links {
     fn default() -> Links {
-        let [parent, first, last, next, previous] = [NONE; 5];
-        Links { parent, first, last, next, previous, age: 0, flags: Flags::default() }
+        Links { parent: NONE, age: 0, flags: Flags::default() }
     }
-}
-
-pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {
-    (place != NONE).then_some(place)
 }
 
 #[derive(Clone, Copy, Debug)]
