@@ -32,8 +32,6 @@ pub enum Input {
     /// The lookup of why the event with this id failed has ended.
     Looked(Id, Answer),
     Key(KeyEvent),
-    /// A key was pressed, and another key is the next input. Parsing a typed text can wait until the text is complete.
-    KeyOfMany(KeyEvent),
     Paste(String),
     Mouse(MouseEvent),
     /// The screen has this many columns and rows.

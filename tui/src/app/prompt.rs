@@ -45,7 +45,6 @@ pub(crate) struct Prompt {
 impl App {
     pub(super) fn ask(&mut self, purpose: Purpose, text: &str) {
         self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None, offers: None });
-        self.offer();
     }
 
     /// The line that is typed for a purpose; `None` if there is no such line.
@@ -53,8 +52,8 @@ impl App {
         self.prompt.as_ref().filter(|prompt| prompt.purpose == purpose).map(|prompt| &prompt.line)
     }
 
-    /// Finds what can complete the filter being typed.
-    fn offer(&mut self) {
+    /// Finds what can complete the filter being typed, before the screen is drawn.
+    pub(super) fn offer(&mut self) {
         if let Some(prompt) = self.prompt.as_mut().filter(|prompt| prompt.purpose == Purpose::Filter) {
             prompt.offers = Completion::of(prompt.line.parts().0, &self.store, self.pipeline.world());
         }
@@ -64,8 +63,7 @@ impl App {
         self.prompt.as_ref()?.completion.as_ref()
     }
 
-    /// `more`: another key follows at once.
-    pub(super) fn typed(&mut self, press: Press, more: bool) {
+    pub(super) fn typed(&mut self, press: Press) {
         let no_history = History::default();
         let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt else { return };
         let purpose = *purpose;
@@ -89,25 +87,22 @@ impl App {
         let text = line.text();
         match edited {
             Edited::Same => {}
-            Edited::Changed => self.take_text(purpose, &text, more),
+            Edited::Changed => self.take_text(purpose, &text),
             Edited::Done => self.entered(purpose, &text),
             Edited::Cancelled => self.cancel(purpose),
         }
-        if purpose == Purpose::Search && (!more || self.prompt.is_none()) {
+        if purpose == Purpose::Search {
             self.search_typed();
         }
     }
 
-    fn take_text(&mut self, purpose: Purpose, text: &str, more: bool) {
+    fn take_text(&mut self, purpose: Purpose, text: &str) {
         match purpose {
             Purpose::Filter => {
-                let change = self.filter.typed(text, more, self.pipeline.world());
+                let change = self.filter.typed(text, self.pipeline.world());
                 self.changed(Ok(change));
-                if !more {
-                    self.offer();
-                }
             }
-            Purpose::Search => self.search.typed(text, more, self.pipeline.world()),
+            Purpose::Search => self.search.typed(text, self.pipeline.world()),
             Purpose::Help => text.clone_into(&mut self.screen.help),
             Purpose::Time | Purpose::Compare => {}
         }
@@ -116,13 +111,10 @@ impl App {
     /// Takes a finished text. A wrong one stays in the line to be corrected.
     fn entered(&mut self, purpose: Purpose, text: &str) {
         match purpose {
+            Purpose::Filter if self.filter.error.is_some() => {}
             Purpose::Filter => {
-                let change = self.filter.read(self.pipeline.world());
-                if self.filter.error.is_none() {
-                    self.filter.keep();
-                    self.prompt = None;
-                }
-                self.changed(Ok(change));
+                self.filter.history.add(&self.filter.text());
+                self.prompt = None;
             }
             Purpose::Search => {
                 self.prompt = None;
@@ -160,7 +152,7 @@ impl App {
                 let change = self.filter.revert(self.pipeline.world());
                 self.changed(Ok(change));
             }
-            Purpose::Search => self.search.cancel(),
+            Purpose::Search => _ = self.search.clear(),
             Purpose::Help => self.screen.help.clear(),
             Purpose::Time | Purpose::Compare => {}
         }
@@ -192,7 +184,7 @@ impl App {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.completion = completion.insert(&mut prompt.line);
         let (purpose, text) = (prompt.purpose, prompt.line.text());
-        self.take_text(purpose, &text, false);
+        self.take_text(purpose, &text);
     }
 
     /// Inserts pasted text into a line being typed. Elsewhere its characters do not act as keys. Returns whether the screen changes.
@@ -207,7 +199,7 @@ impl App {
             line.paste(text);
             *completion = None;
             let (purpose, text) = (*purpose, line.text());
-            self.take_text(purpose, &text, false);
+            self.take_text(purpose, &text);
             if purpose == Purpose::Search {
                 self.search_typed();
             }
@@ -216,16 +208,6 @@ impl App {
             self.notify(format!("press {filter} or {search} first to paste into a filter or a search"));
         }
         true
-    }
-
-    /// Parses the text that was typed by keys in quick succession.
-    pub(super) fn read_typed(&mut self) {
-        let change = self.filter.read(self.pipeline.world());
-        self.changed(Ok(change));
-        self.offer();
-        if self.search.read(self.pipeline.world()) {
-            self.search_typed();
-        }
     }
 
     /// Selects the first match of a search that is being typed.

@@ -23,7 +23,6 @@ const SLICE: usize = 4_000;
 
 impl App {
     pub fn update(&mut self, input: Input) -> Effects {
-        let more = matches!(input, Input::KeyOfMany(_));
         let mut redraws = true;
         match input {
             Input::Batch(batch) => redraws = self.batch(batch),
@@ -51,9 +50,7 @@ impl App {
             Input::Comparing(percent) => self.comparing(percent),
             Input::Compared(result) => self.compared(result),
             Input::Looked(id, answer) => self.reasons.looked(id, answer),
-            Input::Key(key) | Input::KeyOfMany(key) => {
-                redraws = key.kind != KeyEventKind::Release && self.key(&key, more);
-            }
+            Input::Key(key) => redraws = key.kind != KeyEventKind::Release && self.key(&key),
             Input::Paste(text) => redraws = self.paste(&text),
             Input::Mouse(mouse) => redraws = self.mouse(&mouse),
             Input::Resize(width, height) => {
@@ -99,9 +96,6 @@ impl App {
                 let failed = self.recordings.fail(why);
                 self.notify(failed);
             }
-        }
-        if !more {
-            self.read_typed();
         }
         self.settle();
         let counts = self.views.shown == View::Bpf && self.replay.is_none();

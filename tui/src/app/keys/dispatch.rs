@@ -34,8 +34,8 @@ impl App {
         scopes.into_iter().filter(|(on, _)| *on).map(|(_, section)| Some(section)).chain([None]).collect()
     }
 
-    /// Returns whether the screen changes. `more`: another key follows at once.
-    pub(in crate::app) fn key(&mut self, key: &KeyEvent, more: bool) -> bool {
+    /// Returns whether the screen changes.
+    pub(in crate::app) fn key(&mut self, key: &KeyEvent) -> bool {
         if self.types() {
             let bytes = self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
             self.send(bytes);
@@ -45,9 +45,7 @@ impl App {
         if self.replay.is_some() && self.verdict == Verdict::Awaited {
             self.verdict = Verdict::Over;
         }
-        if std::mem::take(&mut self.asks_what)
-            && self.answer_what(press)
-        {
+        if std::mem::take(&mut self.asks_what) && self.answer_what(press) {
             return true;
         }
         if self.time.awaited.is_some() {
@@ -63,9 +61,9 @@ impl App {
         let asked = self.asked_to_quit;
         // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
         if key.modifiers.contains(KeyModifiers::ALT) {
-            self.press(Press { code: KeyCode::Esc, ctrl: false }, more);
+            self.press(Press { code: KeyCode::Esc, ctrl: false });
         }
-        self.press(press, more);
+        self.press(press);
         // The next key may refer to the message that this one shows.
         self.drawn = None;
         // Any other key withdraws the request to quit.
@@ -73,12 +71,12 @@ impl App {
         true
     }
 
-    fn press(&mut self, press: Press, more: bool) {
+    fn press(&mut self, press: Press) {
         let typing = self.is_typing();
         match self.settings.preferences.keymap.lookup(press, &self.scopes()) {
             // These actions also work during typing, because their keys are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
-            _ if typing => self.typed(press, more),
+            _ if typing => self.typed(press),
             Some(action) if self.act_on_overlay(action) => {}
             Some(action) => self.act(action),
             None => {
@@ -147,7 +145,9 @@ impl App {
         let hidden = self.loaded().hidden();
         self.asks_what = hidden > 0 && self.recordings.written.is_none() && self.replay.is_none();
         match self.asks_what {
-            true => self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel"),
+            true => {
+                self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel")
+            }
             false => self.effects.push(Effect::Record),
         }
     }

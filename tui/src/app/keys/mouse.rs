@@ -2,10 +2,10 @@
 
 use super::device::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use super::keymap::{Action, Press};
+use crate::app::App;
 use crate::app::screen::layout::Position;
 use crate::app::views::View;
 use crate::app::views::detail::Tab;
-use crate::app::App;
 use tracetui_shared::kind::Kind;
 
 impl App {
@@ -45,7 +45,7 @@ impl App {
             let key = self.extent.keys.iter().find(|(_, (from, to))| (*from..*to).contains(&at.x));
             let Some((Press { code, ctrl }, _)) = key.copied() else { return false };
             let modifiers = if ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
-            return self.key(&KeyEvent::new(code, modifiers), false);
+            return self.key(&KeyEvent::new(code, modifiers));
         }
         if self.is_typing() || self.screen.overlay.is_some() {
             return false;

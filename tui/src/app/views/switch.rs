@@ -55,6 +55,7 @@ impl App {
         self.in_view(|_, _| ());
         self.settle_summary();
         self.settle_slowest();
+        self.offer();
     }
 
     /// Runs a function on the shown view, after the view has built its rows. `None` if the list of events is shown.
