@@ -21,6 +21,9 @@ use tracetui_shared::kind::{Kind, KindSet};
 /// A trace that ran for longer, and is not recorded, ends only if it is asked to twice.
 const WORTH_ASKING: Duration = Duration::from_secs(60);
 
+/// The number of cells per step of sideways scrolling.
+const SIDEWAYS: isize = 8;
+
 impl App {
     /// The scopes of keys in effect, first one first.
     pub(crate) fn scopes(&self) -> Vec<Scope> {
@@ -235,7 +238,8 @@ impl App {
     }
 
     fn act_on_list(&mut self, action: Action) -> bool {
-        match (action, motion(action, self.list_height())) {
+        let height = self.list_height();
+        match (action, motion(action, height)) {
             // In the detail pane, if the pane fills the body.
             (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows))
                 if self.detail.size == Some(Size::Full) =>
@@ -243,12 +247,16 @@ impl App {
                 let page = isize::from(self.areas().detail.height as i16) / 2;
                 self.detail.scroll_by(rows.signum() * page.max(1), self.extent.detail);
             }
-            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows)) => {
-                self.events.move_by(rows, self.list_height(), &self.store);
+            (Action::End, _) => self.events.go_to_end(height, &self.store),
+            (_, Some(rows)) => self.events.move_by(rows, height, &self.store),
+            (Action::Follow, _) => self.events.follow(),
+            (Action::Left | Action::Right, _) => {
+                let right = action == Action::Right;
+                if !self.unfold(right) {
+                    self.events.scroll_sideways(if right { SIDEWAYS } else { -SIDEWAYS });
+                }
             }
-            (Action::Follow, _) if self.views.shown != View::Events => self.events.follow(),
-            (Action::Left | Action::Right, _) if self.unfold(action == Action::Right) => {}
-            _ => self.events.act(action, self.list_height(), &self.store),
+            _ => {}
         }
         true
     }
