@@ -33,7 +33,6 @@ use prompt::line::History;
 use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
-use replay::loaded_part::LoadedPart;
 pub(crate) use screen::Failures;
 use screen::Screen;
 use screen::layout::Areas;
@@ -402,20 +401,6 @@ impl App {
         self.replay = Some(replay);
         // The output is kept with its times, and shown by time.
         self.pipeline.world_mut().without_terminal = true;
-    }
-
-    /// The loaded part, and where the selected row is in it.
-    pub(crate) fn loaded(&self) -> LoadedPart<'_> {
-        let App { replay, store, events, pipeline, rates, views, screen, .. } = self;
-        LoadedPart {
-            replay: replay.as_ref(),
-            store,
-            events,
-            pipeline,
-            view: views.shown,
-            failures: screen.failures.only(),
-            start_ns: rates.start_ns,
-        }
     }
 
     pub fn areas(&self) -> Areas {
