@@ -2,10 +2,11 @@
 
 use super::{Playing, Replay, Target, Transport};
 use crate::app::command::output::Output;
+use crate::app::keys::device::KeyCode;
 use crate::app::keys::keymap::{Action, Press};
 use crate::app::prompt::Purpose;
 use crate::app::search::Way;
-use crate::app::time::{Aim, Marked};
+use crate::app::time::Aim;
 use crate::app::{App, Effect, SourceState};
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::pipeline;
@@ -145,15 +146,21 @@ impl App {
         self.notify(format!("{what}: press a letter{known}"));
     }
 
+    /// Takes the key after that of a mark, as in vim: a letter, or the key again for the place before the last jump.
     pub(in crate::app) fn mark(&mut self, press: Press) {
-        match self.time.marked(press) {
-            Marked::Set(letter) => {
+        let (Some((action, aimed)), KeyCode::Char(letter)) = (self.time.awaited.take(), press.code) else { return };
+        let known = self.time.marks.get(&letter).copied().or(self.time.before.filter(|_| letter == '\''));
+        match (action, aimed, known) {
+            (Action::Mark, Some(ns), _) if letter.is_ascii_alphanumeric() => {
+                self.time.marks.insert(letter, ns);
                 let key = self.key_of(Action::GoToMark);
                 self.notify(format!("mark {letter} is set; {key}{letter} goes to it"));
             }
-            Marked::GoTo(ns) => self.jump(ns),
-            Marked::Unknown(letter) => self.notify(format!("mark {letter} is not set")),
-            Marked::None => {}
+            (Action::GoToMark, _, Some(ns)) => self.jump(ns),
+            (Action::GoToMark, ..) if letter.is_ascii_alphanumeric() || letter == '\'' => {
+                self.notify(format!("mark {letter} is not set"));
+            }
+            _ => {}
         }
     }
 
