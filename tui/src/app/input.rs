@@ -74,6 +74,29 @@ pub struct Usage {
     pub resident: u64,
 }
 
+/// What a running process used when it was measured last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Measurement {
+    /// When, by the clock of [`Tick`].
+    at: Duration,
+    cpu: Duration,
+    /// The share of a CPU in thousandths since the measurement before; `None` if it is the first.
+    pub permille: Option<u64>,
+    /// Resident memory in bytes.
+    pub resident: u64,
+}
+
+impl Measurement {
+    /// `before`: the measurement before.
+    pub(crate) fn of(usage: Usage, at: Duration, before: Option<Measurement>) -> Measurement {
+        let share = |before: Measurement| {
+            let passed = at.checked_sub(before.at)?.as_millis() as u64;
+            (usage.cpu.saturating_sub(before.cpu).as_micros() as u64).checked_div(passed)
+        };
+        Measurement { at, cpu: usage.cpu, permille: before.and_then(share), resident: usage.resident }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// Terminate: SIGTERM, SIGHUP, SIGQUIT, SIGINT.

@@ -26,6 +26,7 @@ pub(crate) mod testing;
 use command::output::Output;
 use command::summary::Summary;
 use filter::FilterState;
+use input::Measurement;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
 use keys::keymap::{Action, Keymap, Press};
 use prompt::Prompt;
@@ -148,7 +149,7 @@ pub struct App {
     pub(crate) screen: Screen,
     pub(crate) settings: Settings,
     pub(crate) source: SourceState,
-    pub(crate) usage: UsageState,
+    pub(crate) usage: Option<Measurement>,
     pub(crate) replay: Option<Replay>,
     pub(crate) time: Time,
     pub(crate) recordings: Recordings,
@@ -204,28 +205,6 @@ pub enum SourceState {
     #[default]
     Live,
     Ended,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct UsageState {
-    last: Option<(Duration, Usage)>,
-    cpu_percent: Option<f64>,
-}
-
-impl UsageState {
-    fn measure(&mut self, now: Duration, usage: Usage) {
-        if let Some((then, before)) = self.last {
-            let passed = now.saturating_sub(then).as_secs_f64();
-            let spent = usage.cpu.saturating_sub(before.cpu).as_secs_f64();
-            self.cpu_percent = (passed > 0.0).then(|| 100.0 * spent / passed);
-        }
-        self.last = Some((now, usage));
-    }
-
-    /// CPU usage in percent, and RssAnon in bytes.
-    pub(crate) fn cpu_and_memory(&self) -> Option<(f64, u64)> {
-        Some((self.cpu_percent?, self.last?.1.resident))
-    }
 }
 
 /// Memory usage in bytes (processes and events: estimated).

@@ -1,6 +1,7 @@
 //! The effect of each input on the state.
 
 use super::command::output::{self, Output};
+use super::input::Measurement;
 use super::keys::device::KeyEventKind;
 use super::keys::keymap::Action;
 use super::prompt::Purpose;
@@ -268,7 +269,7 @@ impl App {
         // A question stands until it is answered.
         let expired = !self.asks_what && self.screen.expire(tick.now);
         if let Some(usage) = tick.usage {
-            self.usage.measure(tick.now, usage);
+            self.usage = Some(Measurement::of(usage, tick.now, self.usage));
         }
         let released = self.store_delivered() | self.play();
         if second {

@@ -999,7 +999,7 @@ fn copies_go_out_and_the_status_line_offers_to_hide_opens() {
     }
     let status = screen(&mut app)[22].clone();
     assert!(status.contains("O:hide opens"), "{status}");
-    assert_eq!(app.usage.cpu_and_memory().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
+    assert_eq!(app.usage.map(|used| (used.permille, used.resident)), Some((Some(20), 38_000_000)));
     assert!(!screen(keys(&mut app, "O"))[22].contains("O:hide opens"));
     // Failed execs are not among the execs a second.
     let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());

@@ -2,15 +2,16 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Counts, End, FailedExec, Flags, Fold, Links, Measurement, NONE, Node, NodeIndex, Seen, Work, some};
+use super::node::{Child, Counts, End, FailedExec, Flags, Fold, Links, NONE, Node, NodeIndex, Seen, Work};
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::{leads_to, redirections};
+use crate::app::input::Measurement;
 use crate::app::views::event_list::Job;
 use crate::app::views::state::Moment;
 use foldhash::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
