@@ -228,7 +228,7 @@ impl App {
         }
         if !self.watches.all.is_empty() {
             below.extend([Line::of(Content::Blank), Line::of(Content::Title("WATCH", "matches".into()))]);
-            let watches = self.watches.iter().take(few);
+            let watches = self.watches.all.iter().take(few);
             below.extend(
                 watches.map(|watch| Line::to(Content::Watch(watch), Target::Part(watch.filter.text().to_owned()))),
             );

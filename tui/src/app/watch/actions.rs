@@ -94,7 +94,7 @@ mod tests {
         let shown = screen(feed(&mut app, &mut made)).join("\n");
         assert!(shown.contains("shadow 1") && shown.contains("[shadow]"), "{shown}");
         assert!(screen(keys(&mut app, "A")).join("\n").contains("watch shadow ended after 1 match"));
-        assert_eq!(app.watches.iter().count(), 0);
+        assert_eq!(app.watches.all.len(), 0);
         // Matches are counted, marked and never quiet.
         let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         app.settings.calm = true;
