@@ -331,10 +331,7 @@ pub fn dashboard(bytes: &[u8]) {
     screen.draw();
     // Two at a time come at once.
     for keys in pressed.chunks(2) {
-        if let [first, _] = keys {
-            screen.update(Input::KeyOfMany(key(*first)));
-        }
-        keys.last().into_iter().for_each(|last| screen.update(Input::Key(key(*last))));
+        keys.iter().for_each(|pressed| screen.update(Input::Key(key(*pressed))));
         screen.draw();
     }
     if count & 0x80 != 0 {

@@ -31,8 +31,6 @@ pub(crate) struct FilterState {
     /// The filter in effect; `None` shows everything.
     pub(crate) applied: Option<DisplayFilter>,
     pub(crate) error: Option<FilterError>,
-    /// The texts of the line since it was last parsed as a filter.
-    unread: Vec<String>,
     /// The filter's text before the line was opened.
     before: String,
     pub(crate) history: History,
@@ -138,7 +136,6 @@ impl FilterState {
         self.replaced.clear();
         self.applied = None;
         self.error = None;
-        self.unread.clear();
     }
 
     /// The text for the line in which the filter is edited.
@@ -148,37 +145,19 @@ impl FilterState {
         format!("{}{space}", self.before)
     }
 
-    /// Takes the text of the line. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key
-    /// needs it.
-    pub(crate) fn typed(&mut self, text: &str, more: bool, world: &World) -> Change {
-        self.unread.push(text.to_owned());
-        if more { Change::None } else { self.read(world) }
-    }
-
-    /// Adds the filter in effect to the history.
-    pub(crate) fn keep(&mut self) {
-        self.history.add(&self.text());
+    /// Sets the filter to the text of the line. An invalid text leaves the last valid one in effect.
+    pub(crate) fn typed(&mut self, text: &str, world: &World) -> Change {
+        let before = self.text();
+        self.error = self.set_typed(text, world).err();
+        if self.text() == before { Change::None } else { Change::Applied }
     }
 
     /// Goes back to the filter before the line was opened.
     pub(crate) fn revert(&mut self, world: &World) -> Change {
         self.error = None;
-        self.unread.clear();
         let before = std::mem::take(&mut self.before);
         // This text was in effect before, so it is a valid filter.
         self.set(&before, world).map_or(Change::None, |()| Change::Applied)
-    }
-
-    /// Parses the text of the line as a filter, unless that is done.
-    pub(crate) fn read(&mut self, world: &World) -> Change {
-        let (before, unread) = (self.text(), std::mem::take(&mut self.unread));
-        let Some((text, earlier)) = unread.split_last() else { return Change::None };
-        self.error = self.set_typed(text, world).err();
-        if self.error.is_some() {
-            // The last valid text takes effect.
-            let _ = earlier.iter().rev().any(|text| self.set_typed(text, world).is_ok());
-        }
-        if self.text() == before { Change::None } else { Change::Applied }
     }
 
     /// Sets the filter to a typed text. Refuses ids of another pid namespace, unless the filter had them before: keys take the host's
@@ -205,55 +184,11 @@ impl FilterState {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::keys::device::{KeyCode, KeyEvent};
-    use crate::app::prompt::Purpose;
     use crate::app::testing::{app, feed, keys, work};
-    use crate::app::{App, Input};
     use tracetui_events::synthetic::Maker;
 
-    fn some() -> App {
-        let (mut app, mut made) = (app(80, 24, 64 << 20), Maker::default());
-        for pid in 1..20 {
-            made.acts(&format!("{pid} cc1 exec cc1 a.c; {pid} make open /usr/include/stdio.h:-2; {pid} as exit 1"));
-        }
-        feed(&mut app, &mut made);
-        app
-    }
-
-    /// The state that the user sees, apart from the error of a text that is not parsed yet.
-    fn state(app: &App) -> (String, String, Option<String>, Option<String>, u64, Option<u64>) {
-        let line = app.line_for(Purpose::Filter).map(|line| line.text());
-        let error = app.filter.error.as_ref().map(|error| error.message.clone());
-        let search = app.search.pattern.as_ref().map(|pattern| pattern.text().to_owned()).unwrap_or_default();
-        (app.filter.text(), search, line, error, app.events().events(), app.events().selected())
-    }
-
     #[test]
-    fn many_keys_at_once_are_what_each_is_and_ids_elsewhere_are_refused() {
-        let all = "fcomm=cc1|fcomm=cc1\njjk|fcomm=make (|fcomm=make (\n|fcomm=make (\x1bj|fkind=ex\t\t|fki\tex\t\n|\
-            fcomm=zz\x1bfpid=3\n\x1b|fpid=3\nfkind=exec\n\x1b|fcomm=as\nf\u{2191}\u{2191}|fnope=1|/stdio\nn|/std[i]o|\
-            /nothing\n|/as\n\x1b/\n|/pid=7\nfpid=7\np|2/cc1\nnn1|3/mak\n\n|ecFjj\n\x1bE";
-        for typed in all.split('|') {
-            let (mut one, mut many) = (some(), some());
-            keys(&mut one, typed);
-            let press = |letter: char| {
-                KeyEvent::from(match letter {
-                    '\n' => KeyCode::Enter,
-                    '\x1b' => KeyCode::Esc,
-                    '\t' => KeyCode::Tab,
-                    '\u{2191}' => KeyCode::Up,
-                    letter => KeyCode::Char(letter),
-                })
-            };
-            let last = typed.chars().count() - 1;
-            for (at, letter) in typed.chars().enumerate() {
-                let key = press(letter);
-                many.update(if at < last { Input::KeyOfMany(key) } else { Input::Key(key) });
-            }
-            work(&mut many);
-            assert_eq!(state(&many), state(&one), "{typed:?}");
-        }
-        // Ids typed in another pid namespace are refused.
+    fn ids_of_another_namespace_are_refused() {
         let mut app = app(80, 24, 64 << 20);
         feed(&mut app, &mut {
             let mut made = Maker::default();

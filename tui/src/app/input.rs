@@ -32,8 +32,6 @@ pub enum Input {
     /// The lookup of why the event with this id failed has ended.
     Looked(Id, Answer),
     Key(KeyEvent),
-    /// A key was pressed, and another key is the next input. Parsing a typed text can wait until the text is complete.
-    KeyOfMany(KeyEvent),
     Paste(String),
     Mouse(MouseEvent),
     /// The screen has this many columns and rows.
@@ -74,6 +72,29 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory in bytes: of tracetui RssAnon, of other processes RSS (proc(5)).
     pub resident: u64,
+}
+
+/// What a running process used when it was measured last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Measurement {
+    /// When, by the clock of [`Tick`].
+    at: Duration,
+    cpu: Duration,
+    /// The share of a CPU in thousandths since the measurement before; `None` if it is the first.
+    pub permille: Option<u64>,
+    /// Resident memory in bytes.
+    pub resident: u64,
+}
+
+impl Measurement {
+    /// `before`: the measurement before.
+    pub(crate) fn of(usage: Usage, at: Duration, before: Option<Measurement>) -> Measurement {
+        let share = |before: Measurement| {
+            let passed = at.checked_sub(before.at)?.as_millis() as u64;
+            (usage.cpu.saturating_sub(before.cpu).as_micros() as u64).checked_div(passed)
+        };
+        Measurement { at, cpu: usage.cpu, permille: before.and_then(share), resident: usage.resident }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,24 +143,3 @@ pub enum Effect {
 }
 
 pub type Effects = Vec<Effect>;
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Handled {
-    No,
-    Redraw,
-    Effects(Effects),
-}
-
-impl Handled {
-    /// Tries another handler if the action has no meaning here.
-    pub(crate) fn or_else(self, other: impl FnOnce() -> Handled) -> Handled {
-        if self == Handled::No { other() } else { self }
-    }
-
-    pub(crate) fn effects(self) -> Effects {
-        match self {
-            Handled::No | Handled::Redraw => vec![Effect::Redraw],
-            Handled::Effects(effects) => effects,
-        }
-    }
-}

@@ -26,6 +26,7 @@ pub(crate) mod testing;
 use command::output::Output;
 use command::summary::Summary;
 use filter::FilterState;
+use input::Measurement;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
 use keys::keymap::{Action, Keymap, Press};
 use prompt::Prompt;
@@ -33,7 +34,6 @@ use prompt::line::History;
 use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
-use replay::loaded_part::LoadedPart;
 pub(crate) use screen::Failures;
 use screen::Screen;
 use screen::layout::Areas;
@@ -149,12 +149,14 @@ pub struct App {
     pub(crate) screen: Screen,
     pub(crate) settings: Settings,
     pub(crate) source: SourceState,
-    pub(crate) usage: UsageState,
+    pub(crate) usage: Option<Measurement>,
     pub(crate) replay: Option<Replay>,
     pub(crate) time: Time,
     pub(crate) recordings: Recordings,
     pub(crate) output: Option<Output>,
     pub(crate) verdict: Verdict,
+    /// What the event loop has to do after this input.
+    effects: Effects,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
     asked_to_quit: bool,
     /// Whether the next key says what to record.
@@ -203,28 +205,6 @@ pub enum SourceState {
     #[default]
     Live,
     Ended,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct UsageState {
-    last: Option<(Duration, Usage)>,
-    cpu_percent: Option<f64>,
-}
-
-impl UsageState {
-    fn measure(&mut self, now: Duration, usage: Usage) {
-        if let Some((then, before)) = self.last {
-            let passed = now.saturating_sub(then).as_secs_f64();
-            let spent = usage.cpu.saturating_sub(before.cpu).as_secs_f64();
-            self.cpu_percent = (passed > 0.0).then(|| 100.0 * spent / passed);
-        }
-        self.last = Some((now, usage));
-    }
-
-    /// CPU usage in percent, and RssAnon in bytes.
-    pub(crate) fn cpu_and_memory(&self) -> Option<(f64, u64)> {
-        Some((self.cpu_percent?, self.last?.1.resident))
-    }
 }
 
 /// Memory usage in bytes (processes and events: estimated).
@@ -370,8 +350,9 @@ impl App {
 
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
+        self.fit_command();
         // The event loop asks for the size itself.
-        let _ = self.fit_command();
+        self.effects.clear();
     }
 
     /// Sets the display filter. If it is not valid, the old filter stays.
@@ -399,20 +380,6 @@ impl App {
         self.replay = Some(replay);
         // The output is kept with its times, and shown by time.
         self.pipeline.world_mut().without_terminal = true;
-    }
-
-    /// The loaded part, and where the selected row is in it.
-    pub(crate) fn loaded(&self) -> LoadedPart<'_> {
-        let App { replay, store, events, pipeline, rates, views, screen, .. } = self;
-        LoadedPart {
-            replay: replay.as_ref(),
-            store,
-            events,
-            pipeline,
-            view: views.shown,
-            failures: screen.failures.only(),
-            start_ns: rates.start_ns,
-        }
     }
 
     pub fn areas(&self) -> Areas {

@@ -9,7 +9,7 @@ use super::keys::device::KeyCode;
 use super::keys::keymap::{Action, Press};
 use super::time::Aim;
 use super::views::View;
-use super::{App, Effect, Effects};
+use super::{App, Effect};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
@@ -45,7 +45,6 @@ pub(crate) struct Prompt {
 impl App {
     pub(super) fn ask(&mut self, purpose: Purpose, text: &str) {
         self.prompt = Some(Prompt { purpose, line: Line::new(text), completion: None, offers: None });
-        self.offer();
     }
 
     /// The line that is typed for a purpose; `None` if there is no such line.
@@ -53,8 +52,8 @@ impl App {
         self.prompt.as_ref().filter(|prompt| prompt.purpose == purpose).map(|prompt| &prompt.line)
     }
 
-    /// Finds what can complete the filter being typed.
-    fn offer(&mut self) {
+    /// Finds what can complete the filter being typed, before the screen is drawn.
+    pub(super) fn offer(&mut self) {
         if let Some(prompt) = self.prompt.as_mut().filter(|prompt| prompt.purpose == Purpose::Filter) {
             prompt.offers = Completion::of(prompt.line.parts().0, &self.store, self.pipeline.world());
         }
@@ -64,10 +63,9 @@ impl App {
         self.prompt.as_ref()?.completion.as_ref()
     }
 
-    /// `more`: another key follows at once.
-    pub(super) fn typed(&mut self, press: Press, more: bool) -> Effects {
+    pub(super) fn typed(&mut self, press: Press) {
         let no_history = History::default();
-        let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt else { return Vec::new() };
+        let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt else { return };
         let purpose = *purpose;
         let history = match purpose {
             Purpose::Filter => &self.filter.history,
@@ -89,48 +87,40 @@ impl App {
         let text = line.text();
         match edited {
             Edited::Same => {}
-            Edited::Changed => self.take_text(purpose, &text, more),
-            Edited::Done => return self.entered(purpose, &text),
+            Edited::Changed => self.take_text(purpose, &text),
+            Edited::Done => self.entered(purpose, &text),
             Edited::Cancelled => self.cancel(purpose),
         }
-        if purpose == Purpose::Search && (!more || self.prompt.is_none()) {
+        if purpose == Purpose::Search {
             self.search_typed();
         }
-        vec![Effect::Redraw]
     }
 
-    fn take_text(&mut self, purpose: Purpose, text: &str, more: bool) {
+    fn take_text(&mut self, purpose: Purpose, text: &str) {
         match purpose {
             Purpose::Filter => {
-                let change = self.filter.typed(text, more, self.pipeline.world());
+                let change = self.filter.typed(text, self.pipeline.world());
                 self.changed(Ok(change));
-                if !more {
-                    self.offer();
-                }
             }
-            Purpose::Search => self.search.typed(text, more, self.pipeline.world()),
+            Purpose::Search => self.search.typed(text, self.pipeline.world()),
             Purpose::Help => text.clone_into(&mut self.screen.help),
             Purpose::Time | Purpose::Compare => {}
         }
     }
 
     /// Takes a finished text. A wrong one stays in the line to be corrected.
-    fn entered(&mut self, purpose: Purpose, text: &str) -> Effects {
+    fn entered(&mut self, purpose: Purpose, text: &str) {
         match purpose {
+            Purpose::Filter if self.filter.error.is_some() => {}
             Purpose::Filter => {
-                let change = self.filter.read(self.pipeline.world());
-                if self.filter.error.is_none() {
-                    self.filter.keep();
-                    self.prompt = None;
-                }
-                self.changed(Ok(change));
+                self.filter.history.add(&self.filter.text());
+                self.prompt = None;
             }
             Purpose::Search => {
                 self.prompt = None;
                 self.search.entered(text, self.pipeline.world());
-                self.search_typed();
             }
-            Purpose::Time => return self.entered_time(text),
+            Purpose::Time => self.entered_time(text),
             Purpose::Compare => {
                 self.prompt = None;
                 self.views.diff.history.add(text);
@@ -140,21 +130,19 @@ impl App {
             }
             Purpose::Help => self.prompt = None,
         }
-        vec![Effect::Redraw]
     }
 
-    fn entered_time(&mut self, text: &str) -> Effects {
+    fn entered_time(&mut self, text: &str) {
         let aim = Aim::parse(text);
         if aim.is_none() && !text.trim().is_empty() {
-            self.notify(format!(
+            return self.notify(format!(
                 "invalid time {text}; write 14:02:11, 2026-11-20 14:02:11, 3:12, 0.05, 1h 5m, -20s or 99%"
             ));
-            return vec![Effect::Redraw];
         }
         self.prompt = None;
-        let Some(aim) = aim else { return vec![Effect::Redraw] };
+        let Some(aim) = aim else { return };
         self.time.history.add(text);
-        self.go_to_time(aim)
+        self.go_to_time(aim);
     }
 
     fn cancel(&mut self, purpose: Purpose) {
@@ -164,25 +152,24 @@ impl App {
                 let change = self.filter.revert(self.pipeline.world());
                 self.changed(Ok(change));
             }
-            Purpose::Search => self.search.cancel(),
+            Purpose::Search => _ = self.search.clear(),
             Purpose::Help => self.screen.help.clear(),
             Purpose::Time | Purpose::Compare => {}
         }
     }
 
     /// Completes the text before the cursor as far as that is unambiguous, or inserts another offer.
-    fn complete(&mut self, known: Option<Completion>, next: bool) -> Effects {
-        let Some(Prompt { purpose, line, .. }) = &self.prompt else { return Vec::new() };
+    fn complete(&mut self, known: Option<Completion>, next: bool) {
+        let Some(Prompt { purpose, line, .. }) = &self.prompt else { return };
         let completion = match (known, purpose) {
             (Some(mut completion), _) => {
                 completion.step(next);
                 Some(completion)
             }
-            (None, Purpose::Compare) => return vec![Effect::ListFiles(line.parts().0.to_owned())],
+            (None, Purpose::Compare) => return self.effects.push(Effect::ListFiles(line.parts().0.to_owned())),
             (None, _) => Completion::of(line.parts().0, &self.store, self.pipeline.world()),
         };
         self.insert(completion, "no completions");
-        vec![Effect::Redraw]
     }
 
     /// Completes a path with the names in its directory, unless more was typed meanwhile.
@@ -197,20 +184,22 @@ impl App {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.completion = completion.insert(&mut prompt.line);
         let (purpose, text) = (prompt.purpose, prompt.line.text());
-        self.take_text(purpose, &text, false);
+        self.take_text(purpose, &text);
     }
 
-    /// Inserts pasted text into a line being typed. Elsewhere its characters do not act as keys.
-    pub(super) fn paste(&mut self, text: &str) -> Effects {
+    /// Inserts pasted text into a line being typed. Elsewhere its characters do not act as keys. Returns whether the screen changes.
+    pub(super) fn paste(&mut self, text: &str) -> bool {
         if self.types() {
-            return self.output.as_ref().map(|output| output.paste(text)).unwrap_or_default();
+            let bytes = self.output.as_ref().map(|output| output.paste(text)).unwrap_or_default();
+            self.send(bytes);
+            return false;
         }
         self.screen.clear_message();
         if let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt {
             line.paste(text);
             *completion = None;
             let (purpose, text) = (*purpose, line.text());
-            self.take_text(purpose, &text, false);
+            self.take_text(purpose, &text);
             if purpose == Purpose::Search {
                 self.search_typed();
             }
@@ -218,17 +207,7 @@ impl App {
             let (filter, search) = (self.key_of(Action::EditFilter), self.key_of(Action::Search));
             self.notify(format!("press {filter} or {search} first to paste into a filter or a search"));
         }
-        vec![Effect::Redraw]
-    }
-
-    /// Parses the text that was typed by keys in quick succession.
-    pub(super) fn read_typed(&mut self) {
-        let change = self.filter.read(self.pipeline.world());
-        self.changed(Ok(change));
-        self.offer();
-        if self.search.read(self.pipeline.world()) {
-            self.search_typed();
-        }
+        true
     }
 
     /// Selects the first match of a search that is being typed.

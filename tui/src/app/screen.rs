@@ -5,7 +5,6 @@ mod overlay;
 
 use super::Settings;
 use super::copy::Wrap;
-use super::input::{Effect, Effects};
 use super::keys::keymap::Action;
 use super::views::View;
 use super::views::columns::{Columns, all, automatic, needed};
@@ -71,11 +70,6 @@ impl Screen {
 
     pub(super) fn notify(&mut self, text: impl Into<String>, now: Duration) {
         self.message = Some((without_codes(&text.into()), now + MESSAGE));
-    }
-
-    pub(super) fn notify_some(&mut self, text: Option<String>, now: Duration) -> Effects {
-        text.into_iter().for_each(|text| self.notify(text, now));
-        vec![Effect::Redraw]
     }
 
     /// Removes the message if its time is over. Returns whether it did.

@@ -128,8 +128,6 @@ pub struct MatchPosition {
 pub struct Search {
     pub(crate) pattern: Option<Pattern>,
     pub(crate) error: Option<String>,
-    /// The typed text, if it has yet to be parsed as a pattern.
-    unread: Option<String>,
     /// The position at which the search line was opened.
     origin: Id,
     /// Whether a row was selected since the line was opened.
@@ -214,32 +212,14 @@ impl Search {
         self.hunt = None;
     }
 
-    /// Takes the text of the line. `more`: another key follows at once. The text is then parsed by [`read`](Self::read), or when a key
-    /// needs it.
-    pub fn typed(&mut self, text: &str, more: bool, world: &World) {
-        self.unread = Some(text.to_owned());
-        if !more {
-            self.read(world);
-        }
-    }
-
-    /// Parses the text of the line as a pattern and starts the search. `false` if that is done.
-    pub fn read(&mut self, world: &World) -> bool {
-        let Some(text) = self.unread.take() else { return false };
-        self.set(&text, world);
+    /// Takes the text of the line as a pattern, and starts the search.
+    pub fn typed(&mut self, text: &str, world: &World) {
+        self.set(text, world);
         self.hunt = self.pattern.is_some().then(|| Hunt::new(self.origin, Way::Down));
-        true
-    }
-
-    /// The line was left without a search.
-    pub fn cancel(&mut self) {
-        self.unread = None;
-        self.clear();
     }
 
     /// Takes the finished text. An empty one repeats the previous search.
     pub fn entered(&mut self, text: &str, world: &World) {
-        self.read(world);
         let from = if text.is_empty() {
             let last = self.last.clone();
             self.set(&last, world);

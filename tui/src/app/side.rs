@@ -7,7 +7,6 @@ mod news;
 mod process;
 
 use super::App;
-use super::input::Handled;
 use super::keys::keymap::Action;
 use super::screen::OverlayKind;
 use super::screen::layout;
@@ -240,7 +239,7 @@ impl App {
         }
         if !self.watches.all.is_empty() {
             below.extend([Line::of(Content::Blank), Line::of(Content::Title("WATCH", "matches".into()))]);
-            let watches = self.watches.iter().take(few);
+            let watches = self.watches.all.iter().take(few);
             below.extend(
                 watches.map(|watch| Line::to(Content::Watch(watch), Target::Part(watch.filter.text().to_owned()))),
             );
@@ -285,7 +284,7 @@ impl App {
         usize::from(if self.shows_side_over() { areas.body().height } else { areas.side.height })
     }
 
-    pub(super) fn act_on_side(&mut self, action: Action) -> Handled {
+    pub(super) fn act_on_side(&mut self, action: Action) -> bool {
         match action {
             Action::Strip if self.shows_side_over() => self.screen.overlay = None,
             Action::Strip
@@ -298,18 +297,18 @@ impl App {
                 if !self.shows_side() {
                     let key = self.key_of(Action::Strip);
                     self.notify(format!("{key} shows the side strip"));
-                    return Handled::Redraw;
+                    return true;
                 }
                 self.move_in_side(action == Action::StripDown);
             }
             Action::Enter | Action::SubtreeEvents => match self.side.cursor.take() {
                 Some(target) => self.go_from_side(target),
-                None => return Handled::No,
+                None => return false,
             },
             Action::Back if self.side.cursor.take().is_some() => {}
-            _ => return Handled::No,
+            _ => return false,
         }
-        Handled::Redraw
+        true
     }
 
     fn move_in_side(&mut self, down: bool) {

@@ -2,9 +2,8 @@
 
 pub(in crate::app) mod strip;
 
-use super::keys::keymap::{Action, Press};
+use super::keys::keymap::Action;
 use super::prompt::line::History;
-use crate::app::keys::device::KeyCode;
 use std::collections::BTreeMap;
 pub(crate) use strip::Bin;
 pub(super) use strip::Strip;
@@ -15,19 +14,11 @@ use tracetui_events::text::time::{Moment, Zone, duration};
 pub(crate) struct Time {
     pub(super) strip: Strip,
     pub(super) history: History,
-    marks: BTreeMap<char, u64>,
+    pub(super) marks: BTreeMap<char, u64>,
     /// The action whose letter is awaited, [`Action::Mark`] or [`Action::GoToMark`], and the time of the event under the cursor.
     pub(super) awaited: Option<(Action, Option<u64>)>,
     /// Where the selection was before the last jump.
     pub(super) before: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Marked {
-    Set(char),
-    GoTo(u64),
-    Unknown(char),
-    None,
 }
 
 impl Time {
@@ -42,24 +33,6 @@ impl Time {
 
     pub(crate) fn mark_at(&self, ns: u64) -> Option<char> {
         self.marks().find(|(_, at)| *at == ns).map(|(letter, _)| letter)
-    }
-
-    /// Takes the key after that of a mark, as in vim: a letter, or the key again for the place before the last jump.
-    pub(super) fn marked(&mut self, press: Press) -> Marked {
-        match (self.awaited.take(), press.code) {
-            (Some((Action::GoToMark, _)), KeyCode::Char('\'')) => {
-                self.before.map_or(Marked::Unknown('\''), Marked::GoTo)
-            }
-            (_, KeyCode::Char(letter)) if !letter.is_ascii_alphanumeric() => Marked::None,
-            (Some((Action::Mark, Some(ns))), KeyCode::Char(letter)) => {
-                self.marks.insert(letter, ns);
-                Marked::Set(letter)
-            }
-            (Some((Action::GoToMark, _)), KeyCode::Char(letter)) => {
-                self.marks.get(&letter).map_or(Marked::Unknown(letter), |ns| Marked::GoTo(*ns))
-            }
-            _ => Marked::None,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The effect of each input on the state.
 
 use super::command::output::{self, Output};
+use super::input::Measurement;
 use super::keys::device::KeyEventKind;
 use super::keys::keymap::Action;
 use super::prompt::Purpose;
@@ -23,53 +24,50 @@ const SLICE: usize = 4_000;
 
 impl App {
     pub fn update(&mut self, input: Input) -> Effects {
-        let more = matches!(input, Input::KeyOfMany(_));
-        let mut effects = match input {
-            Input::Batch(batch) => self.batch(batch),
+        let mut redraws = true;
+        match input {
+            Input::Batch(batch) => redraws = self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
             Input::Replayed(mut facts) => {
                 self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
                 self.pipeline.world_mut().ends_at = facts.span.map(|(_, last)| BootNanos(last));
-                self.screen.notify_some(self.replay.as_mut().and_then(|replay| replay.set(facts)), self.now)
+                let ended = self.replay.as_mut().and_then(|replay| replay.set(facts));
+                ended.into_iter().for_each(|text| self.notify(text));
             }
             Input::ReadFailed(why) => {
                 self.replay.iter_mut().for_each(|replay| replay.fail(why.clone()));
-                self.screen.notify_some(Some(why), self.now)
+                self.notify(why);
             }
             Input::Finding(ns) => {
                 let finding = self.replay.as_mut().and_then(|replay| replay.finding.as_mut());
                 finding.into_iter().for_each(|finding| finding.at_ns = ns);
-                vec![Effect::Redraw]
             }
-            Input::Found(Ok(found)) => [self.found_in_recording(found), vec![Effect::Redraw]].concat(),
+            Input::Found(Ok(found)) => self.found_in_recording(found),
             Input::Found(Err(why)) => {
                 self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
-                self.screen.notify_some(Some(why), self.now)
+                self.notify(why);
             }
-            Input::Listed(path, names) => {
-                self.listed(&path, &names);
-                vec![Effect::Redraw]
+            Input::Listed(path, names) => self.listed(&path, &names),
+            Input::Comparing(percent) => self.comparing(percent),
+            Input::Compared(result) => self.compared(result),
+            Input::Looked(id, answer) => self.reasons.looked(id, answer),
+            Input::Key(key) => redraws = key.kind != KeyEventKind::Release && self.key(&key),
+            Input::Paste(text) => redraws = self.paste(&text),
+            Input::Mouse(mouse) => redraws = self.mouse(&mouse),
+            Input::Resize(width, height) => {
+                (self.screen.width, self.screen.height) = (width, height);
+                self.fit_command();
             }
-            Input::Comparing(percent) => {
-                self.comparing(percent);
-                vec![Effect::Redraw]
+            Input::Tick(tick) => redraws = self.tick(tick),
+            Input::Signal(signal) => {
+                redraws = false;
+                self.effects.push(match signal {
+                    Signal::End => Effect::Quit,
+                    Signal::Suspend => Effect::Suspend,
+                    Signal::Continue => Effect::Clear,
+                });
             }
-            Input::Compared(result) => {
-                self.compared(result);
-                vec![Effect::Redraw]
-            }
-            Input::Looked(id, answer) => {
-                self.reasons.looked(id, answer);
-                vec![Effect::Redraw]
-            }
-            Input::Key(key) | Input::KeyOfMany(key) if key.kind == KeyEventKind::Release => Vec::new(),
-            Input::Key(key) | Input::KeyOfMany(key) => self.key(&key, more),
-            Input::Paste(text) => self.paste(&text),
-            Input::Mouse(mouse) => self.mouse(&mouse),
-            Input::Resize(width, height) => self.resize(width, height),
-            Input::Tick(tick) => self.tick(tick),
-            Input::Signal(signal) => signalled(signal),
-            Input::Output(bytes) => self.wrote(&bytes),
+            Input::Output(bytes) => redraws = self.wrote(&bytes),
             Input::CommandEnded(how) => self.command_ended(how),
             Input::RunsAgain(runs) => self.runs_again(runs),
             Input::SourceEnded => {
@@ -78,34 +76,37 @@ impl App {
                 self.pipeline.end();
                 self.store_delivered();
                 self.mark_ended();
-                vec![Effect::Redraw]
             }
             Input::Recording(name) => {
                 let began = self.recordings.begin(name, self.store.events(), &self.key_of(Action::Record));
-                self.screen.notify_some(Some(began), self.now)
+                self.notify(began);
             }
-            Input::KeptEvicted(events) => self.screen.notify_some(self.recordings.evicted(events), self.now),
+            Input::KeptEvicted(events) => {
+                self.recordings.evicted(events).into_iter().for_each(|text| self.notify(text));
+            }
             Input::Recorded(bytes) => {
+                redraws = false;
                 self.recordings.wrote(bytes);
-                Vec::new()
             }
-            Input::RecordingEnded(bytes) => self.screen.notify_some(self.recordings.end(bytes), self.now),
+            Input::RecordingEnded(bytes) => self.recordings.end(bytes).into_iter().for_each(|text| self.notify(text)),
             Input::Saved(name, events, bytes) => {
-                self.screen.notify_some(Some(self.recordings.saved(name, events, bytes)), self.now)
+                let saved = self.recordings.saved(name, events, bytes);
+                self.notify(saved);
             }
-            Input::NotRecorded(why) => self.screen.notify_some(Some(self.recordings.fail(why)), self.now),
-        };
-        if !more {
-            self.read_typed();
+            Input::NotRecorded(why) => {
+                let failed = self.recordings.fail(why);
+                self.notify(failed);
+            }
         }
         self.settle();
         let counts = self.views.shown == View::Bpf && self.replay.is_none();
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.extend(redraws.then_some(Effect::Redraw));
         if std::mem::replace(&mut self.counts_runs, counts) != counts {
             effects.push(Effect::CountRuns(counts));
         }
         effects.extend(self.reasons.question.take().map(|(id, question)| Effect::Look(id, question)));
         effects.extend(self.replay.as_mut().and_then(|replay| replay.asked.take()).map(Effect::Find));
-        effects.extend(self.views.diff.asked.take().map(Effect::Compare));
         effects
     }
 
@@ -145,7 +146,8 @@ impl App {
         }
     }
 
-    fn batch(&mut self, batch: Batch) -> Effects {
+    /// Returns whether the screen changes.
+    fn batch(&mut self, batch: Batch) -> bool {
         let before = self.loaded().progress();
         let caught_up = self.replay.as_mut().is_some_and(|replay| replay.took(&batch));
         // Progress is shown even if the batch has no events.
@@ -155,13 +157,11 @@ impl App {
         if let Some(frames) = output {
             Output::replay(&mut self.output, &frames, self.pipeline.world().terminal());
         }
-        let mut effects = self.store_delivered();
-        effects.extend((caught_up || loading).then_some(Effect::Redraw));
-        effects
+        self.store_delivered() || caught_up || loading
     }
 
-    /// Stores the events that the pipeline delivers.
-    fn store_delivered(&mut self) -> Effects {
+    /// Stores the events that the pipeline delivers. Returns whether there are any.
+    fn store_delivered(&mut self) -> bool {
         let App {
             pipeline,
             store,
@@ -239,9 +239,8 @@ impl App {
         let others = Memory::of(self).others();
         self.store.set_bound(self.settings.budget.kept_bytes(others));
         self.evict();
-        let mut effects = self.watched();
-        effects.extend((self.store.next_id() != before).then_some(Effect::Redraw));
-        effects
+        self.watched();
+        self.store.next_id() != before
     }
 
     /// Removes the events that the store evicted since the last call. That takes time for each row, so it is not done for each batch.
@@ -263,30 +262,25 @@ impl App {
         self.drawn = self.events.selected();
     }
 
-    fn resize(&mut self, width: u16, height: u16) -> Effects {
-        (self.screen.width, self.screen.height) = (width, height);
-        [self.fit_command(), vec![Effect::Redraw]].concat()
-    }
-
-    fn tick(&mut self, tick: Tick) -> Effects {
+    /// Returns whether the screen changes.
+    fn tick(&mut self, tick: Tick) -> bool {
         self.now = tick.now;
         let second = self.rates.tick(tick.now);
         // A question stands until it is answered.
         let expired = !self.asks_what && self.screen.expire(tick.now);
         if let Some(usage) = tick.usage {
-            self.usage.measure(tick.now, usage);
+            self.usage = Some(Measurement::of(usage, tick.now, self.usage));
         }
-        let released = !self.store_delivered().is_empty() | self.play();
+        let released = self.store_delivered() | self.play();
         if second {
             self.views.tree.nodes.settle(&self.pipeline.world().processes);
         }
         let worked = self.work();
-        let mut effects = Vec::new();
-        effects.extend((second || expired || released || worked).then_some(Effect::Redraw));
         if second {
-            effects.extend(Some(self.next_to_measure()).filter(|keys| !keys.is_empty()).map(Effect::Measure));
+            let keys = Some(self.next_to_measure()).filter(|keys| !keys.is_empty());
+            self.effects.extend(keys.map(Effect::Measure));
         }
-        effects
+        second || expired || released || worked
     }
 
     /// Continues long-running work. `false` if none is left.
@@ -369,13 +363,5 @@ impl App {
 
     pub(crate) fn notify(&mut self, text: impl Into<String>) {
         self.screen.notify(text, self.now);
-    }
-}
-
-fn signalled(signal: Signal) -> Effects {
-    match signal {
-        Signal::End => vec![Effect::Quit],
-        Signal::Suspend => vec![Effect::Suspend],
-        Signal::Continue => vec![Effect::Clear],
     }
 }

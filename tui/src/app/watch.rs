@@ -46,10 +46,6 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Watch> {
-        self.all.iter()
-    }
-
     /// The processes whose descendants the filters need.
     pub(crate) fn roots(&self) -> Vec<Tgid> {
         self.all.iter().flat_map(|watch| watch.filter.roots()).collect()

@@ -1,10 +1,8 @@
 //! The detail pane: the selected event and its process.
 
-mod env;
 mod files;
 mod info;
-mod parents;
-mod raw;
+mod tabs;
 
 use super::event_list::selected;
 use super::theme::Theme;
@@ -19,7 +17,7 @@ use tracetui_events::event::describe::{Value, args};
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{EventContext, names};
-use tracetui_events::text::{self, Charset, grouped, shell};
+use tracetui_events::text::{self, grouped, shell};
 use tracetui_shared::id::Tgid;
 
 const NAME: usize = 9;
@@ -209,10 +207,6 @@ pub(super) struct Page<'a> {
 }
 
 impl Page<'_> {
-    pub(super) fn charset(&self) -> Charset {
-        self.theme.charset
-    }
-
     /// A text with a name, on as many lines as the text needs.
     pub(super) fn named_lines(&self, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
         self.named_in(NAME, name, text, style)
@@ -221,7 +215,7 @@ impl Page<'_> {
     /// Like [`named`](Self::named), with this many cells for the name.
     fn named_in(&self, cells: usize, name: &str, text: &str, style: Style) -> Vec<Line<'static>> {
         let lines = text::wrap(text, self.width.saturating_sub(cells + 2));
-        let mut first = format!(" {} ", text::left(name, cells.max(name.len()).min(self.width), self.charset()));
+        let mut first = format!(" {} ", text::left(name, cells.max(name.len()).min(self.width), self.theme.charset));
         let mut out = Vec::new();
         for line in lines {
             out.push(Line::from(vec![Span::styled(first, self.theme.note()), Span::styled(line, style)]));

@@ -574,7 +574,7 @@ fn piece(column: Column, role: Role, raw: &[u8], cells: usize, app: &App, theme:
         }
         _ => text::value_in(raw, theme.charset, cells.max(RESULT * 4)),
     };
-    Piece::new(text, theme.part(role)).of_directories(role == Role::Directory)
+    Piece::of_part(text, role, theme)
 }
 
 /// The TIME column. In quiet rows, only the part that differs from the row above is not dim.

@@ -294,8 +294,9 @@ fn memory(app: &App, account: &Account) -> Vec<String> {
         mib(memory.output),
         mib(memory.queues)
     )];
-    if let Some((cpu, anonymous)) = app.usage.cpu_and_memory() {
-        lines.push(format!("tracetui: {cpu:.1}% CPU, {} MiB of memory (RssAnon)", anonymous >> 20));
+    if let Some((permille, resident)) = app.usage.and_then(|used| Some((used.permille?, used.resident))) {
+        let cpu = format!("{}.{}% CPU", permille / 10, permille % 10);
+        lines.push(format!("tracetui: {cpu}, {} MiB of memory (RssAnon)", resident >> 20));
     }
     let Shortage { processes, cgroups, unsettled } = account.shortage;
     if processes + cgroups + unsettled > 0 {

@@ -30,6 +30,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use theme::Theme;
+use tracetui_events::event::parts::Role;
 use tracetui_events::text::time::short_duration;
 use tracetui_events::text::{self, Charset};
 use unicode_width::UnicodeWidthChar;
@@ -238,8 +239,9 @@ impl Piece {
         Piece { text: text.into(), style, directories: false }
     }
 
-    fn of_directories(self, directories: bool) -> Piece {
-        Piece { directories, ..self }
+    /// A part of a column, with an escaped text.
+    fn of_part(text: impl Into<String>, role: Role, theme: Theme) -> Piece {
+        Piece { directories: role == Role::Directory, ..Piece::new(text, theme.part(role)) }
     }
 
     fn plain(text: impl Into<String>) -> Piece {

@@ -186,9 +186,7 @@ fn reason(story: &Story<'_>, seen: &EventContext<'_>, width: usize, app: &App, t
 fn detail(seen: &EventContext<'_>, skip: usize, theme: Theme) -> Vec<Piece> {
     let mut cell = Cell::default();
     Column::Detail.write(seen, &mut cell);
-    let piece = |(role, raw): (Role, &[u8])| {
-        Piece::new(text::value_in(raw, theme.charset, 4096), theme.part(role)).of_directories(role == Role::Directory)
-    };
+    let piece = |(role, raw): (Role, &[u8])| Piece::of_part(text::value_in(raw, theme.charset, 4096), role, theme);
     cell.parts().skip(skip).map(piece).collect()
 }
 

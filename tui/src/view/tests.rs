@@ -1000,7 +1000,7 @@ fn copies_go_out_and_the_status_line_offers_to_hide_opens() {
     }
     let status = screen(&mut app)[22].clone();
     assert!(status.contains("O:hide opens"), "{status}");
-    assert_eq!(app.usage.cpu_and_memory().map(|(cpu, resident)| (cpu.round() as u64, resident)), Some((2, 38_000_000)));
+    assert_eq!(app.usage.map(|used| (used.permille, used.resident)), Some((Some(20), 38_000_000)));
     assert!(!screen(keys(&mut app, "O"))[22].contains("O:hide opens"));
     // Failed execs are not among the execs a second.
     let (mut app, mut made) = (self::app(80, 24, MEMORY), Maker::default());
@@ -1028,12 +1028,12 @@ fn each_way_out_is_a_quit_that_may_be_asked_twice() {
     assert!(screen(&mut app)[0].contains("ENDED"));
     assert_eq!(ExitLine::of(&app).to_string(), "3 events, 0 lost");
     for code in [KeyCode::Char('q'), KeyCode::F(10)] {
-        assert_eq!(app.update(Input::Key(KeyEvent::from(code))), [Effect::Quit]);
+        assert!(app.update(Input::Key(KeyEvent::from(code))).contains(&Effect::Quit));
     }
     assert_eq!(app.update(Input::Signal(Signal::End)), [Effect::Quit]);
     keys(&mut app, "f");
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    assert_eq!(app.update(Input::Key(ctrl_c)), [Effect::Quit], "while text is typed too");
+    assert!(app.update(Input::Key(ctrl_c)).contains(&Effect::Quit), "while text is typed too");
     app.update(Input::Key(KeyEvent::new(KeyCode::Char('k'), KeyModifiers::ALT)));
     assert!(app.line_for(Purpose::Filter).is_none(), "Esc and a key right after it");
     assert!(selected(&mut app).ends_with("/f/1"));
@@ -1358,7 +1358,7 @@ fn a_replay_shows_the_commands_screen_of_its_time() {
     made.host(&output("step 4\r\n", 0));
     assert_eq!(steps(feed(&mut app, &mut made), "\x1bo").0, 5, "the state has the screen before");
     assert_eq!(press(&mut app, 'q'), [Effect::Redraw], "the output closes");
-    assert_eq!(press(&mut app, 'q'), [Effect::Quit], "nothing runs");
+    assert!(press(&mut app, 'q').contains(&Effect::Quit), "nothing runs");
 }
 
 #[test]

@@ -101,11 +101,9 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     line.push_span(stem);
     let mut cell = Cell::default();
     columns::command(seen, &mut cell);
-    let style = |role: Role| if quiet { theme.quiet() } else { theme.part(role) };
-    let command = cell.parts().map(|(role, raw)| {
-        Piece::new(text::value_in(raw, theme.charset, room), style(role)).of_directories(role == Role::Directory)
-    });
-    let command: Vec<Piece> = command.collect();
+    let part = |(role, raw): (Role, &[u8])| Piece::of_part(text::value_in(raw, theme.charset, room), role, theme);
+    let mut command: Vec<Piece> = cell.parts().map(part).collect();
+    command.iter_mut().filter(|_| quiet).for_each(|part| part.style = theme.quiet());
     let mut remarks = remarks(row, seen, (room / 2).max(room.saturating_sub(COMMAND)), app, theme);
     let width_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.width() + 2).sum::<usize>();
     let whole: usize = command.iter().map(Piece::width).sum();

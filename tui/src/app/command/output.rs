@@ -5,7 +5,7 @@ use super::summary::Summary;
 use crate::app::keys::device::KeyEvent;
 use crate::app::keys::keymap::Action;
 use crate::app::verdict::Verdict;
-use crate::app::{App, Effect, Effects, Overlay, OverlayKind};
+use crate::app::{App, Effect, Overlay, OverlayKind};
 use std::collections::VecDeque;
 use tracetui_events::frame::host::{CommandOutput, FIRST_KIND, HostFrame};
 use tracetui_events::frame::{Batch, FrameRef};
@@ -195,18 +195,14 @@ impl Output {
         self.runs() && (self.wants_all_keys() || prompts)
     }
 
-    /// Sends a key to COMMAND, unless it is the key that leaves the terminal.
-    pub(in crate::app) fn key(&mut self, key: &KeyEvent) -> Effects {
-        if keys::leaves(key) {
-            self.typed = false;
-            return vec![Effect::Redraw];
-        }
-        let bytes = keys::encode(key, self.terminal.screen().application_cursor());
-        if bytes.is_empty() { Vec::new() } else { vec![Effect::Type(bytes)] }
+    /// The bytes of a key for COMMAND, unless it is the key that leaves the terminal.
+    pub(in crate::app) fn key(&mut self, key: &KeyEvent) -> Vec<u8> {
+        self.typed = !keys::leaves(key);
+        if self.typed { keys::encode(key, self.terminal.screen().application_cursor()) } else { Vec::new() }
     }
 
-    pub(in crate::app) fn paste(&self, text: &str) -> Effects {
-        vec![Effect::Type(keys::paste(text, self.terminal.screen().bracketed_paste()))]
+    pub(in crate::app) fn paste(&self, text: &str) -> Vec<u8> {
+        keys::paste(text, self.terminal.screen().bracketed_paste())
     }
 
     /// What its terminal takes before the next run, in the state that the last run left it in.
@@ -241,41 +237,47 @@ pub(in crate::app) fn frames_of(batch: &Batch) -> Option<Batch> {
 
 impl App {
     /// Resizes the terminal to its area on the screen. COMMAND gets SIGWINCH if the size has changed.
-    pub(in crate::app) fn fit_command(&mut self) -> Effects {
+    pub(in crate::app) fn fit_command(&mut self) {
         let (columns, rows) = self.areas().command_window();
-        let Some(output) = self.output.as_mut().filter(|output| output.runs()) else { return Vec::new() };
+        let Some(output) = self.output.as_mut().filter(|output| output.runs()) else { return };
         let before = output.terminal.size();
         output.terminal.resize(columns, rows);
         let (columns, rows) = output.terminal.size();
-        if (columns, rows) == before { Vec::new() } else { vec![Effect::CommandWindow(columns, rows)] }
+        if (columns, rows) != before {
+            self.effects.push(Effect::CommandWindow(columns, rows));
+        }
     }
 
-    pub(in crate::app) fn wrote(&mut self, bytes: &[u8]) -> Effects {
-        let Some(output) = &mut self.output else { return Vec::new() };
+    /// Sends bytes to COMMAND as if they were typed.
+    pub(in crate::app) fn send(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.effects.push(Effect::Type(bytes));
+        }
+    }
+
+    /// Takes output of COMMAND. Returns whether it is on the screen.
+    pub(in crate::app) fn wrote(&mut self, bytes: &[u8]) -> bool {
+        let Some(output) = &mut self.output else { return false };
         output.terminal.feed(bytes);
         let answers = output.terminal.take_answers();
         let running = output.runs();
         let offers = running && !output.offered && output.wants_all_keys();
-        let mut effects = Vec::new();
-        if running && !answers.is_empty() {
-            effects.push(Effect::Type(answers));
+        if running {
+            self.send(answers);
         }
         // Only once: COMMAND must not take the keys from the user again and again.
         if offers && self.screen.overlay.is_none() && !self.is_typing() {
             self.show_output();
             self.output.iter_mut().for_each(|output| (output.typed, output.offered) = (true, true));
         }
-        if self.screen.shows_output() {
-            effects.push(Effect::Redraw);
-        }
-        effects
+        self.screen.shows_output()
     }
 
     pub(crate) fn types(&self) -> bool {
         self.screen.shows_output() && self.output.as_ref().is_some_and(|output| output.typed)
     }
 
-    pub(in crate::app) fn command_ended(&mut self, how: String) -> Effects {
+    pub(in crate::app) fn command_ended(&mut self, how: String) {
         let (key, again) = (self.key_of(Action::Output), self.key_of(Action::RunAgain));
         let close = self.types() && self.output.as_ref().is_some_and(|output| output.offered);
         if let Some(output) = &mut self.output {
@@ -288,21 +290,19 @@ impl App {
             self.screen.overlay = None;
         }
         self.mark_ended();
-        vec![Effect::Redraw]
     }
 
-    pub(in crate::app) fn run_again(&mut self) -> Effects {
+    pub(in crate::app) fn run_again(&mut self) {
         match &self.output {
             _ if self.replay.is_some() => self.notify("a recording does not run"),
             None => self.notify(NO_COMMAND),
             Some(output) if output.runs() => self.notify(format!("{} still runs", output.name)),
-            Some(_) => return vec![Effect::RunAgain, Effect::Redraw],
+            Some(_) => self.effects.push(Effect::RunAgain),
         }
-        vec![Effect::Redraw]
     }
 
-    pub(in crate::app) fn runs_again(&mut self, runs: bool) -> Effects {
-        let Some(output) = &mut self.output else { return Vec::new() };
+    pub(in crate::app) fn runs_again(&mut self, runs: bool) {
+        let Some(output) = &mut self.output else { return };
         let said = match runs {
             true => format!("{} runs again", output.name),
             false => format!("{} cannot run again: the process for it is gone", output.name),
@@ -317,7 +317,6 @@ impl App {
             self.summary = Summary::of_next_run(&self.pipeline.account());
         }
         self.notify(said);
-        vec![Effect::Redraw]
     }
 
     pub(in crate::app) fn show_output(&mut self) {

@@ -1,21 +1,19 @@
 //! Copies the selected row to the terminal's clipboard.
 
 use super::Wrap;
-use crate::app::screen::Screen;
 use crate::app::views::View;
 use crate::app::views::detail::Subject;
 use crate::app::views::event_list::row;
 use crate::app::views::event_list::row::TimeBase;
-use crate::app::{App, Effect, Effects, copy};
+use crate::app::{App, Effect, copy};
 use std::sync::Arc;
-use std::time::Duration;
 use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
 
 impl App {
-    pub(in crate::app) fn copy_line(&mut self) -> Effects {
+    pub(in crate::app) fn copy_line(&mut self) {
         if let Some((text, what)) = self.in_view(|view, context| view.copied(context)) {
-            return self.screen.copy(text, what, self.now);
+            return self.copy(text, what);
         }
         let base = TimeBase::of(self, 0);
         let line = self.aimed_at().and_then(|id| self.store.get(id)).and_then(|stored| {
@@ -32,7 +30,7 @@ impl App {
                 copy::line(&out) + &cause.unwrap_or_default() + &remark.unwrap_or_default()
             })
         });
-        self.screen.copy(line, "line", self.now)
+        self.copy(line, "line");
     }
 
     /// Copies a text about the selected event.
@@ -40,13 +38,13 @@ impl App {
         &mut self,
         text: impl FnOnce(&EventContext<'_>) -> T,
         what: &str,
-    ) -> Effects {
+    ) {
         let id = (self.views.shown == View::Events).then(|| self.aimed_at()).flatten();
         let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), text)?.into());
-        self.screen.copy(text, what, self.now)
+        self.copy(text, what);
     }
 
-    pub(in crate::app) fn copy_command(&mut self) -> Effects {
+    pub(in crate::app) fn copy_command(&mut self) {
         let subject = match self.detail.subject(self.events.selected()) {
             Some(Subject::Event(id)) if Some(id) == self.events.selected() => self.aimed_at().map(Subject::Event),
             subject => subject,
@@ -68,33 +66,27 @@ impl App {
             }),
             None => None,
         };
-        self.screen.copy(command, "command", self.now)
+        self.copy(command, "command");
     }
-}
 
-impl Screen {
-    fn copy(&mut self, text: Option<String>, what: &str, now: Duration) -> Effects {
-        let effect = match text {
-            None => {
-                self.notify(format!("no {what} to copy"), now);
-                None
-            }
+    fn copy(&mut self, text: Option<String>, what: &str) {
+        let said = match text {
+            None => format!("no {what} to copy"),
             // A truncated command is a different command, so a text that is too long is not copied.
             Some(text) if text.len() > copy::MOST => {
-                self.notify(format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10), now);
-                None
+                format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10)
             }
             Some(text) => {
                 let bytes = grouped(text.len() as u64);
-                let to = match self.wrap {
+                let to = match self.screen.wrap {
                     Wrap::None => "the terminal's clipboard (OSC 52)",
                     Wrap::Screen => "screen (OSC 52)",
                     Wrap::Tmux => "tmux (OSC 52), which needs set-clipboard on",
                 };
-                self.notify(format!("{what} sent to {to}: {bytes} bytes"), now);
-                Some(Effect::Copy(text.into_bytes()))
+                self.effects.push(Effect::Copy(text.into_bytes()));
+                format!("{what} sent to {to}: {bytes} bytes")
             }
         };
-        effect.into_iter().chain([Effect::Redraw]).collect()
+        self.notify(said);
     }
 }

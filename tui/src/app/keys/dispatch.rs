@@ -3,7 +3,6 @@
 use super::device::{KeyCode, KeyEvent, KeyModifiers};
 use super::keymap::{self, Action, Press, Scope, Section};
 use crate::app::copy::{self, strace};
-use crate::app::input::Handled;
 use crate::app::named_enum::step;
 use crate::app::prompt::Purpose;
 use crate::app::replay::Replay;
@@ -14,13 +13,16 @@ use crate::app::views::View;
 use crate::app::views::detail::Size;
 use crate::app::views::event_list::row::TimeMode;
 use crate::app::views::state::motion;
-use crate::app::{App, Effect, Effects, Failures, SourceState};
+use crate::app::{App, Effect, Failures, SourceState};
 use std::time::Duration;
 use tracetui_events::text;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// A trace that ran for longer, and is not recorded, ends only if it is asked to twice.
 const WORTH_ASKING: Duration = Duration::from_secs(60);
+
+/// The number of cells per step of sideways scrolling.
+const SIDEWAYS: isize = 8;
 
 impl App {
     /// The scopes of keys in effect, first one first.
@@ -35,55 +37,55 @@ impl App {
         scopes.into_iter().filter(|(on, _)| *on).map(|(_, section)| Some(section)).chain([None]).collect()
     }
 
-    /// `more`: another key follows at once.
-    pub(in crate::app) fn key(&mut self, key: &KeyEvent, more: bool) -> Effects {
+    /// Returns whether the screen changes.
+    pub(in crate::app) fn key(&mut self, key: &KeyEvent) -> bool {
         if self.types() {
-            return self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
+            let bytes = self.output.as_mut().map(|output| output.key(key)).unwrap_or_default();
+            self.send(bytes);
+            return !self.types();
         }
         let press = keymap::pressed(key);
         if self.replay.is_some() && self.verdict == Verdict::Awaited {
             self.verdict = Verdict::Over;
         }
-        if std::mem::take(&mut self.asks_what)
-            && let Some(effects) = self.answer_what(press)
-        {
-            return effects;
+        if std::mem::take(&mut self.asks_what) && self.answer_what(press) {
+            return true;
         }
         if self.time.awaited.is_some() {
             self.screen.clear_message();
             // A key with Ctrl, such as Ctrl-C, has its own meaning.
             if !press.ctrl {
-                return self.mark(press);
+                self.mark(press);
+                return true;
             }
             self.time.awaited = None;
         }
         self.screen.clear_message();
         let asked = self.asked_to_quit;
         // A terminal reports Esc and a key right after it as that key with Alt. No action is bound to Alt.
-        let mut effects = match key.modifiers.contains(KeyModifiers::ALT) {
-            true => self.press(Press { code: KeyCode::Esc, ctrl: false }, more),
-            false => Vec::new(),
-        };
-        effects.extend(self.press(press, more));
+        if key.modifiers.contains(KeyModifiers::ALT) {
+            self.press(Press { code: KeyCode::Esc, ctrl: false });
+        }
+        self.press(press);
         // The next key may refer to the message that this one shows.
         self.drawn = None;
         // Any other key withdraws the request to quit.
         self.asked_to_quit &= !asked;
-        effects
+        true
     }
 
-    fn press(&mut self, press: Press, more: bool) -> Effects {
+    fn press(&mut self, press: Press) {
         let typing = self.is_typing();
         match self.settings.preferences.keymap.lookup(press, &self.scopes()) {
             // These actions also work during typing, because their keys are not text.
             Some(action @ (Action::Quit | Action::Suspend | Action::Redraw)) if !press.is_text() => self.act(action),
-            _ if typing => self.typed(press, more),
-            Some(action) => self.act_on_overlay(action).or_else(|| Handled::Effects(self.act(action))).effects(),
+            _ if typing => self.typed(press),
+            Some(action) if self.act_on_overlay(action) => {}
+            Some(action) => self.act(action),
             None => {
                 let name = press.name();
                 let name = text::escaped(name.as_bytes(), text::Charset::Utf8.mode());
                 self.notify(format!("{name} is not bound here; press {} for the keys", self.key_of(Action::Help)));
-                vec![Effect::Redraw]
             }
         }
     }
@@ -92,34 +94,35 @@ impl App {
         self.prompt.is_some()
     }
 
-    pub(in crate::app) fn act(&mut self, action: Action) -> Effects {
-        let handled = self.act_on_side(action).or_else(|| self.act_in_view(action));
-        let handled = handled.or_else(|| self.act_on_replay(action));
-        let handled = handled.or_else(|| self.act_on_time(action));
-        let handled = handled.or_else(|| self.act_on_program(action));
-        let handled = handled.or_else(|| self.act_on_events_of_row(action));
-        let handled = handled.or_else(|| self.act_on_rows(action));
-        let handled = handled.or_else(|| self.act_on_detail(action));
-        handled.or_else(|| self.act_on_list(action)).effects()
+    pub(in crate::app) fn act(&mut self, action: Action) {
+        let _ = self.act_on_side(action)
+            || self.act_in_view(action)
+            || self.act_on_replay(action)
+            || self.act_on_time(action)
+            || self.act_on_program(action)
+            || self.act_on_events_of_row(action)
+            || self.act_on_rows(action)
+            || self.act_on_detail(action)
+            || self.act_on_list(action);
     }
 
-    fn act_on_program(&mut self, action: Action) -> Handled {
+    fn act_on_program(&mut self, action: Action) -> bool {
         match action {
-            Action::Quit => return Handled::Effects(self.quit()),
-            Action::Suspend => return Handled::Effects(vec![Effect::Suspend]),
-            Action::Redraw => return Handled::Effects(vec![Effect::Clear]),
-            Action::CopyLine => return Handled::Effects(self.copy_line()),
-            Action::CopyCommand => return Handled::Effects(self.copy_command()),
-            Action::CopyJson => return Handled::Effects(self.copy_event(copy::json, "event as JSON")),
-            Action::CopyCall => return Handled::Effects(self.copy_event(strace::line, "call as strace writes it")),
-            Action::Record => return Handled::Effects(self.record()),
+            Action::Quit => self.quit(),
+            Action::Suspend => self.effects.push(Effect::Suspend),
+            Action::Redraw => self.effects.push(Effect::Clear),
+            Action::CopyLine => self.copy_line(),
+            Action::CopyCommand => self.copy_command(),
+            Action::CopyJson => self.copy_event(copy::json, "event as JSON"),
+            Action::CopyCall => self.copy_event(strace::line, "call as strace writes it"),
+            Action::Record => self.record(),
             Action::Help => {
                 self.screen.help.clear();
                 self.screen.open(OverlayKind::Help);
             }
             Action::LossReport => self.screen.open(OverlayKind::Loss),
             Action::Output => self.show_output(),
-            Action::RunAgain => return Handled::Effects(self.run_again()),
+            Action::RunAgain => self.run_again(),
             Action::Gantt => self.screen.open(OverlayKind::Gantt),
             Action::Columns => self.screen.open(OverlayKind::Columns),
             Action::TimeMode => {
@@ -132,39 +135,40 @@ impl App {
             Action::ShowTree => self.show(View::Tree),
             Action::ShowTop => self.show(View::Top),
             Action::ShowBpf => self.show(View::Bpf),
-            Action::Diff => return self.show_diff(),
+            Action::Diff => self.show_diff(),
             Action::NextView => self.show_next(1),
             Action::PreviousView => self.show_next(-1),
-            _ => return Handled::No,
+            _ => return false,
         }
-        Handled::Redraw
+        true
     }
 
     /// Starts or ends a recording. If events are hidden, asks first whether to record all or to save those that are shown.
-    fn record(&mut self) -> Effects {
+    fn record(&mut self) {
         let hidden = self.loaded().hidden();
-        let asks = hidden > 0 && self.recordings.written.is_none() && self.replay.is_none();
-        if !asks {
-            return vec![Effect::Record, Effect::Redraw];
+        self.asks_what = hidden > 0 && self.recordings.written.is_none() && self.replay.is_none();
+        match self.asks_what {
+            true => {
+                self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel")
+            }
+            false => self.effects.push(Effect::Record),
         }
-        self.asks_what = true;
-        self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel");
-        vec![Effect::Redraw]
     }
 
-    /// The effects of the answer. `None` if the key does not answer: it then has its usual meaning.
-    fn answer_what(&mut self, press: Press) -> Option<Effects> {
+    /// Takes the answer. `false` if the key does not answer: it then has its usual meaning.
+    fn answer_what(&mut self, press: Press) -> bool {
         let records = self.settings.preferences.keymap.lookup(press, &[None]) == Some(Action::Record);
         self.screen.clear_message();
         match press.code {
-            KeyCode::Char('s') if !press.ctrl => Some(vec![Effect::SaveShown, Effect::Redraw]),
-            KeyCode::Esc => Some(vec![Effect::Redraw]),
-            KeyCode::Enter => Some(vec![Effect::Record, Effect::Redraw]),
-            _ => records.then(|| vec![Effect::Record, Effect::Redraw]),
+            KeyCode::Char('s') if !press.ctrl => self.effects.push(Effect::SaveShown),
+            KeyCode::Esc => {}
+            code if code == KeyCode::Enter || records => self.effects.push(Effect::Record),
+            _ => return false,
         }
+        true
     }
 
-    fn act_on_rows(&mut self, action: Action) -> Handled {
+    fn act_on_rows(&mut self, action: Action) -> bool {
         match action {
             Action::Pause => self.events.pause(&self.store),
             Action::Search => {
@@ -228,13 +232,14 @@ impl App {
                 self.notify(if self.events.folds() { folded } else { "every event has its own row" });
                 self.refilter();
             }
-            _ => return Handled::No,
+            _ => return false,
         }
-        Handled::Redraw
+        true
     }
 
-    fn act_on_list(&mut self, action: Action) -> Handled {
-        match (action, motion(action, self.list_height())) {
+    fn act_on_list(&mut self, action: Action) -> bool {
+        let height = self.list_height();
+        match (action, motion(action, height)) {
             // In the detail pane, if the pane fills the body.
             (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows))
                 if self.detail.size == Some(Size::Full) =>
@@ -242,14 +247,18 @@ impl App {
                 let page = isize::from(self.areas().detail.height as i16) / 2;
                 self.detail.scroll_by(rows.signum() * page.max(1), self.extent.detail);
             }
-            (Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown, Some(rows)) => {
-                self.events.move_by(rows, self.list_height(), &self.store);
+            (Action::End, _) => self.events.go_to_end(height, &self.store),
+            (_, Some(rows)) => self.events.move_by(rows, height, &self.store),
+            (Action::Follow, _) => self.events.follow(),
+            (Action::Left | Action::Right, _) => {
+                let right = action == Action::Right;
+                if !self.unfold(right) {
+                    self.events.scroll_sideways(if right { SIDEWAYS } else { -SIDEWAYS });
+                }
             }
-            (Action::Follow, _) if self.views.shown != View::Events => self.events.follow(),
-            (Action::Left | Action::Right, _) if self.unfold(action == Action::Right) => {}
-            _ => self.events.act(action, self.list_height(), &self.store),
+            _ => {}
         }
-        Handled::Redraw
+        true
     }
 
     /// Unfolds or folds the selected row, and lists the events again. The row stays selected, or that of its job.
@@ -268,7 +277,7 @@ impl App {
     }
 
     /// Quits. While COMMAND runs, this takes a second press, which terminates COMMAND.
-    fn quit(&mut self) -> Effects {
+    fn quit(&mut self) {
         let running = self.output.as_ref().filter(|output| output.runs());
         let saved = self.recordings.written.is_some() || !self.recordings.done.is_empty();
         let lost = self.replay.is_none() && self.source == SourceState::Live && self.now > WORTH_ASKING && !saved;
@@ -277,13 +286,12 @@ impl App {
             None if lost => {
                 format!("this trace is not recorded: quit again, or {} records it", self.key_of(Action::Record))
             }
-            None => return vec![Effect::Quit],
+            None => return self.effects.push(Effect::Quit),
         };
-        if std::mem::replace(&mut self.asked_to_quit, true) {
-            return vec![Effect::Quit];
+        match std::mem::replace(&mut self.asked_to_quit, true) {
+            true => self.effects.push(Effect::Quit),
+            false => self.notify(question),
         }
-        self.notify(question);
-        vec![Effect::Redraw]
     }
 
     /// Stops following, at the row that was under the cursor.

@@ -1,68 +1,65 @@
 //! The loaded part of a recording, or the kept part of a trace, and the selected row in it. Times are CLOCK_BOOTTIME in ns.
 
-use super::{Replay, Target};
+use super::Target;
+use crate::app::App;
 use crate::app::search::Way;
 use crate::app::views::View;
-use crate::app::views::event_list::EventList;
 use crate::app::views::state::Moment;
-use tracetui_events::pipeline::Pipeline;
-use tracetui_events::store::{Id, Store};
+use tracetui_events::store::Id;
 use tracetui_events::text::grouped;
 use tracetui_shared::time::BootNanos;
 
-#[derive(Clone, Copy)]
-pub(crate) struct LoadedPart<'a> {
-    pub(in crate::app) replay: Option<&'a Replay>,
-    pub(in crate::app) store: &'a Store,
-    pub(in crate::app) events: &'a EventList,
-    pub(in crate::app) pipeline: &'a Pipeline,
-    pub(in crate::app) view: View,
-    pub(in crate::app) failures: bool,
-    pub(in crate::app) start_ns: Option<u64>,
+impl App {
+    pub(crate) fn loaded(&self) -> LoadedPart<'_> {
+        LoadedPart(self)
+    }
 }
+
+#[derive(Clone, Copy)]
+pub(crate) struct LoadedPart<'a>(&'a App);
 
 impl LoadedPart<'_> {
     pub(crate) fn time_of(self, id: Id) -> Option<u64> {
-        self.store.get(id).map(|stored| stored.time.0)
+        self.0.store.get(id).map(|stored| stored.time.0)
     }
 
     /// The moment that the views other than the events show: that of the selected event, or of a pause. `None` means now. At the start
     /// of a replay, Tree and Top show everything loaded. A process fails later than the call that is its cause: the tree of failures has
     /// no moment.
     pub(crate) fn moment(self) -> Option<Moment> {
-        if self.failures && self.view == View::Tree {
+        if self.0.screen.failures.only() && self.0.views.shown == View::Tree {
             return None;
         }
-        let is_paused = self.replay.is_some_and(|replay| !replay.plays());
-        let at_start = is_paused && self.view != View::Bpf && self.events.at_top();
-        let until = self.events.until().filter(|_| !at_start || !self.begins_at_start())?;
-        let before = self.store.range(0..until).next_back();
-        let last = before.or_else(|| self.store.get(self.store.first_id()));
+        let is_paused = self.0.replay.as_ref().is_some_and(|replay| !replay.plays());
+        let at_start = is_paused && self.0.views.shown != View::Bpf && self.0.events.at_top();
+        let until = self.0.events.until().filter(|_| !at_start || !self.begins_at_start())?;
+        let before = self.0.store.range(0..until).next_back();
+        let last = before.or_else(|| self.0.store.get(self.0.store.first_id()));
         Some(Moment { until, time: last?.time })
     }
 
     /// Whether the views show the whole recording because its first event is selected: nothing precedes it.
     pub(crate) fn is_of_all(self) -> bool {
-        let at_end = self.replay.is_some_and(|replay| !replay.plays() && replay.at_end());
+        let at_end = self.0.replay.as_ref().is_some_and(|replay| !replay.plays() && replay.at_end());
         at_end && self.moment().is_none() && self.all()
     }
 
     pub(in crate::app) fn first_ns(self) -> Option<u64> {
-        self.time_of(self.store.first_id())
+        self.time_of(self.0.store.first_id())
     }
 
     pub(in crate::app) fn last_ns(self) -> Option<u64> {
-        self.time_of(self.store.next_id().checked_sub(1)?)
+        self.time_of(self.0.store.next_id().checked_sub(1)?)
     }
 
     pub(crate) fn selected_ns(self) -> Option<u64> {
-        self.events.selected().and_then(|id| self.time_of(id))
+        self.0.events.selected().and_then(|id| self.time_of(id))
     }
 
     /// The first row at or after this time; the number of rows if there is none.
     pub(crate) fn row_at(self, ns: u64) -> usize {
-        let time = |row: usize| self.events.row(row).and_then(|id| self.time_of(id)).unwrap_or(u64::MAX);
-        let (mut from, mut to) = (0, self.events.rows());
+        let time = |row: usize| self.0.events.row(row).and_then(|id| self.time_of(id)).unwrap_or(u64::MAX);
+        let (mut from, mut to) = (0, self.0.events.rows());
         while from < to {
             let middle = from + (to - from) / 2;
             if time(middle) < ns { from = middle + 1 } else { to = middle }
@@ -72,21 +69,21 @@ impl LoadedPart<'_> {
 
     /// The event at a target, if it is loaded. `ended`: no more will be loaded, so a later target is the last event.
     pub(crate) fn row_of(self, target: Target, ended: bool) -> Option<Id> {
-        let rows = self.events.rows();
-        let last = rows.checked_sub(1).filter(|_| !self.events.scanning(self.store))?;
+        let rows = self.0.events.rows();
+        let last = rows.checked_sub(1).filter(|_| !self.0.events.scanning(&self.0.store))?;
         match target {
-            Target::First => self.events.row(0),
-            Target::At(ns) if self.row_at(ns) < rows => self.events.row(self.row_at(ns)),
-            Target::At(_) | Target::Last => self.events.row(last).filter(|_| ended),
+            Target::First => self.0.events.row(0),
+            Target::At(ns) if self.row_at(ns) < rows => self.0.events.row(self.row_at(ns)),
+            Target::At(_) | Target::Last => self.0.events.row(last).filter(|_| ended),
         }
     }
 
     /// The time span of the recording as far as it is known (CLOCK_BOOTTIME, ns).
     pub(crate) fn span(self) -> Option<(u64, u64)> {
-        let known = self.replay.and_then(|replay| replay.facts.span);
+        let known = self.0.replay.as_ref().and_then(|replay| replay.facts.span);
         // Live, time goes on without events.
-        let now = if self.replay.is_none() { self.pipeline.world().counted_at.0 } else { 0 };
-        let loaded = || Some((self.start_ns?, self.last_ns()?.max(now)));
+        let now = if self.0.replay.as_ref().is_none() { self.0.pipeline.world().counted_at.0 } else { 0 };
+        let loaded = || Some((self.0.rates.start_ns?, self.last_ns()?.max(now)));
         match (known, loaded()) {
             (Some((start, end)), Some((_, latest))) => Some((start, end.max(latest))),
             // The times of a pipe may be out of order.
@@ -96,7 +93,7 @@ impl LoadedPart<'_> {
 
     /// The time of the selected event, or the position of a replay, or the time that it is going to (CLOCK_BOOTTIME, ns).
     pub(crate) fn position(self) -> Option<u64> {
-        let Some(replay) = self.replay else { return self.selected_ns() };
+        let Some(replay) = self.0.replay.as_ref() else { return self.selected_ns() };
         match (replay.transport.target(), replay.transport.playing().map(|playing| playing.at)) {
             (Some(Target::At(ns)), _) => Some(self.span().map_or(ns, |(start, end)| ns.clamp(start, end))),
             (_, Some(at)) => Some(at),
@@ -106,26 +103,27 @@ impl LoadedPart<'_> {
 
     /// The number of the selected event, from 1, and the number of all events. `None` if earlier or later ones are not loaded.
     pub(crate) fn numbers(self) -> (Option<u64>, Option<u64>) {
-        let Some(replay) = self.replay.filter(|replay| replay.from_start) else { return (None, None) };
-        let evicted = self.store.evicted();
-        let at = self.events.selected().map(|at| evicted + self.store.events_before(at + 1));
-        (at, replay.is_up_to_date(self.wants_frames()).then(|| evicted + self.store.events()))
+        let Some(replay) = self.0.replay.as_ref().filter(|replay| replay.from_start) else { return (None, None) };
+        let evicted = self.0.store.evicted();
+        let at = self.0.events.selected().map(|at| evicted + self.0.store.events_before(at + 1));
+        (at, replay.is_up_to_date(self.wants_frames()).then(|| evicted + self.0.store.events()))
     }
 
     /// Whether the recording has nothing before the kept events.
     pub(crate) fn begins_at_start(self) -> bool {
-        self.replay.is_none_or(|replay| replay.from_start) && self.store.evicted() == 0
+        self.0.replay.as_ref().is_none_or(|replay| replay.from_start) && self.0.store.evicted() == 0
     }
 
     /// Whether the whole recording is loaded, or the rest cannot be read.
     pub(crate) fn all(self) -> bool {
-        let replay = self.replay.filter(|replay| replay.facts.seekable);
+        let replay = self.0.replay.as_ref().filter(|replay| replay.facts.seekable);
         replay.is_none_or(|replay| self.begins_at_start() && replay.at_end())
     }
 
     /// Whether rows outside memory may exist that can be loaded.
     pub(crate) fn has_unloaded_rows(self) -> bool {
-        self.replay
+        self.0
+            .replay
             .as_ref()
             .filter(|replay| replay.facts.seekable)
             .is_some_and(|replay| !(self.begins_at_start() && replay.is_up_to_date(self.wants_frames())))
@@ -133,24 +131,27 @@ impl LoadedPart<'_> {
 
     /// Whether more frames are wanted: if memory allows, or the position is near the end of the loaded part.
     pub(crate) fn wants_frames(self) -> bool {
-        let Some(replay) = self.replay else { return true };
-        let (first, next) = (self.store.first_id(), self.store.next_id());
-        let at = self.events.selected().unwrap_or(first);
+        let Some(replay) = self.0.replay.as_ref() else { return true };
+        let (first, next) = (self.0.store.first_id(), self.0.store.next_id());
+        let at = self.0.events.selected().unwrap_or(first);
         let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
-        let follows = self.events.follows && replay.facts.end.is_open();
-        follows || replay.transport.target().is_some() || near_the_end || self.store.bytes() < self.store.bound / 4 * 3
+        let follows = self.0.events.follows && replay.facts.end.is_open();
+        follows
+            || replay.transport.target().is_some()
+            || near_the_end
+            || self.0.store.bytes() < self.0.store.bound / 4 * 3
     }
 
     /// How much of the way to the target or the end is loaded, in percent, during loading.
     pub(crate) fn progress(self) -> Option<u64> {
-        self.replay.filter(|replay| !replay.at_end() && self.wants_frames())?.progress()
+        self.0.replay.as_ref().filter(|replay| !replay.at_end() && self.wants_frames())?.progress()
     }
 
     /// The time of a replay: the time of the selected row, or the end after the last event.
     pub(in crate::app) fn shown_until(self) -> BootNanos {
-        let playing = self.replay.and_then(|replay| replay.transport.playing()).map(|playing| playing.at);
-        let last = self.store.next_id().saturating_sub(1);
-        match (playing, self.events.selected().and_then(|id| self.store.get(id))) {
+        let playing = self.0.replay.as_ref().and_then(|replay| replay.transport.playing()).map(|playing| playing.at);
+        let last = self.0.store.next_id().saturating_sub(1);
+        match (playing, self.0.events.selected().and_then(|id| self.0.store.get(id))) {
             (Some(at), _) => BootNanos(at),
             (None, Some(selected)) if selected.id != last => selected.time,
             _ => BootNanos(u64::MAX),
@@ -159,18 +160,22 @@ impl LoadedPart<'_> {
 
     /// The number of the recording's events that the pipeline knows, in the loaded part or before it.
     pub(in crate::app) fn events_read(self) -> u64 {
-        let sum = self.pipeline.account().sum();
+        let sum = self.0.pipeline.account().sum();
         sum.delivered.saturating_add(sum.filtered)
     }
 
     /// The number of kept events that the filter and the kinds hide; 0 while filtering is running.
     pub(crate) fn hidden(self) -> u64 {
-        if self.events.scanning(self.store) { 0 } else { self.store.events().saturating_sub(self.events.all_events()) }
+        if self.0.events.scanning(&self.0.store) {
+            0
+        } else {
+            self.0.store.events().saturating_sub(self.0.events.all_events())
+        }
     }
 
     /// How far the search has read the recording, in percent. `None` without a search.
     pub(crate) fn searched(self) -> Option<u64> {
-        let finding = self.replay?.finding.as_ref()?;
+        let finding = self.0.replay.as_ref()?.finding.as_ref()?;
         let (start, end) = self.span()?;
         let (from, to) = (finding.find.from_ns.clamp(start, end), finding.find.to_ns.clamp(start, end));
         let passed = match finding.find.way {
@@ -183,7 +188,7 @@ impl LoadedPart<'_> {
     /// The status line's text about the search in the recording.
     pub(crate) fn searching(self) -> Option<String> {
         let percent = self.searched()?;
-        let events = self.replay.map_or(0, |replay| replay.facts.events);
+        let events = self.0.replay.as_ref().map_or(0, |replay| replay.facts.events);
         Some(format!("searching the recording ({} events): {percent} %; Esc stops", grouped(events)))
     }
 }

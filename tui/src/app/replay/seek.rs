@@ -2,12 +2,12 @@
 
 use super::{Playing, Replay, Target, Transport};
 use crate::app::command::output::Output;
-use crate::app::input::Handled;
+use crate::app::keys::device::KeyCode;
 use crate::app::keys::keymap::{Action, Press};
 use crate::app::prompt::Purpose;
 use crate::app::search::Way;
-use crate::app::time::{Aim, Marked};
-use crate::app::{App, Effect, Effects, SourceState};
+use crate::app::time::Aim;
+use crate::app::{App, Effect, SourceState};
 use tracetui_events::frame::Batch;
 use tracetui_events::playback::pipeline;
 use tracetui_events::store::Store;
@@ -16,7 +16,7 @@ const SECOND: u64 = 1_000_000_000;
 
 impl App {
     /// Continues from a state of the pipeline, or from the start of the recording.
-    pub(in crate::app) fn restore(&mut self, state: Option<&Batch>, from_start: bool) -> Effects {
+    pub(in crate::app) fn restore(&mut self, state: Option<&Batch>, from_start: bool) {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
         self.pipeline.world_mut().ends_at = self.replay.as_ref().and_then(Replay::ends_at);
         self.watches.recount();
@@ -40,7 +40,6 @@ impl App {
         if let Some(replay) = &mut self.replay {
             replay.restored(from_start, before);
         }
-        vec![Effect::Redraw]
     }
 
     /// Goes to the target once it is loaded. The list follows only at the end of a recording that is still being written.
@@ -89,53 +88,43 @@ impl App {
         }
     }
 
-    pub(in crate::app) fn act_on_replay(&mut self, action: Action) -> Handled {
+    pub(in crate::app) fn act_on_replay(&mut self, action: Action) -> bool {
         let beyond = match action {
             Action::Down | Action::PageDown | Action::HalfDown | Action::EventForward => self.move_beyond(Way::Down),
             Action::Up | Action::PageUp | Action::HalfUp | Action::EventBack => self.move_beyond(Way::Up),
-            _ => Handled::No,
+            _ => false,
         };
-        beyond.or_else(|| self.act_on_transport(action))
+        beyond || self.act_on_transport(action)
     }
 
-    fn act_on_transport(&mut self, action: Action) -> Handled {
-        let Some(replay) = &mut self.replay else { return Handled::No };
-        let to = match action {
-            Action::Play | Action::Pause => return Handled::Effects(self.toggle_play()),
-            Action::Slower | Action::Faster => {
-                replay.change_speed(action == Action::Faster);
-                return Handled::Redraw;
-            }
+    fn act_on_transport(&mut self, action: Action) -> bool {
+        let Some(replay) = &mut self.replay else { return false };
+        match action {
+            Action::Play | Action::Pause => self.toggle_play(),
+            Action::Slower | Action::Faster => replay.change_speed(action == Action::Faster),
             Action::EventBack | Action::EventForward => {
                 let rows = if action == Action::EventBack { -1 } else { 1 };
                 self.events.move_by(rows, self.list_height(), &self.store);
-                return Handled::Redraw;
             }
-            Action::Start => 0,
-            Action::End | Action::Follow => u64::MAX,
-            _ => return Handled::No,
-        };
-        Handled::Effects(self.seek(to))
+            Action::Start => self.seek(0),
+            Action::End | Action::Follow => self.seek(u64::MAX),
+            _ => return false,
+        }
+        true
     }
 
-    pub(in crate::app) fn act_on_time(&mut self, action: Action) -> Handled {
+    pub(in crate::app) fn act_on_time(&mut self, action: Action) -> bool {
         let at = self.loaded().position().unwrap_or_default();
-        let to = match action {
-            Action::GoTo => {
-                self.ask(Purpose::Time, "");
-                return Handled::Redraw;
-            }
-            Action::Mark | Action::GoToMark => {
-                self.await_mark(action);
-                return Handled::Redraw;
-            }
-            Action::Back10 => self.back_to(at.saturating_sub(10 * SECOND)),
-            Action::Back60 => self.back_to(at.saturating_sub(60 * SECOND)),
-            Action::Forward10 => at.saturating_add(10 * SECOND),
-            Action::Forward60 => at.saturating_add(60 * SECOND),
-            _ => return Handled::No,
-        };
-        Handled::Effects(self.seek(to))
+        match action {
+            Action::GoTo => self.ask(Purpose::Time, ""),
+            Action::Mark | Action::GoToMark => self.await_mark(action),
+            Action::Back10 => self.seek(self.back_to(at.saturating_sub(10 * SECOND))),
+            Action::Back60 => self.seek(self.back_to(at.saturating_sub(60 * SECOND))),
+            Action::Forward10 => self.seek(at.saturating_add(10 * SECOND)),
+            Action::Forward60 => self.seek(at.saturating_add(60 * SECOND)),
+            _ => return false,
+        }
+        true
     }
 
     /// A time to go back to, or that of the row above if no row lies between.
@@ -157,27 +146,32 @@ impl App {
         self.notify(format!("{what}: press a letter{known}"));
     }
 
-    pub(in crate::app) fn mark(&mut self, press: Press) -> Effects {
-        match self.time.marked(press) {
-            Marked::Set(letter) => {
+    /// Takes the key after that of a mark, as in vim: a letter, or the key again for the place before the last jump.
+    pub(in crate::app) fn mark(&mut self, press: Press) {
+        let (Some((action, aimed)), KeyCode::Char(letter)) = (self.time.awaited.take(), press.code) else { return };
+        let known = self.time.marks.get(&letter).copied().or(self.time.before.filter(|_| letter == '\''));
+        match (action, aimed, known) {
+            (Action::Mark, Some(ns), _) if letter.is_ascii_alphanumeric() => {
+                self.time.marks.insert(letter, ns);
                 let key = self.key_of(Action::GoToMark);
                 self.notify(format!("mark {letter} is set; {key}{letter} goes to it"));
             }
-            Marked::GoTo(ns) => return self.jump(ns),
-            Marked::Unknown(letter) => self.notify(format!("mark {letter} is not set")),
-            Marked::None => {}
+            (Action::GoToMark, _, Some(ns)) => self.jump(ns),
+            (Action::GoToMark, ..) if letter.is_ascii_alphanumeric() || letter == '\'' => {
+                self.notify(format!("mark {letter} is not set"));
+            }
+            _ => {}
         }
-        vec![Effect::Redraw]
     }
 
     /// Goes to a time, and keeps the place before.
-    pub(in crate::app) fn jump(&mut self, ns: u64) -> Effects {
+    pub(in crate::app) fn jump(&mut self, ns: u64) {
         self.time.before = self.loaded().position();
-        self.seek(ns)
+        self.seek(ns);
     }
 
     /// Selects the first row at or after a time, live. A later time is the newest row.
-    fn select_time(&mut self, ns: u64) -> Effects {
+    fn select_time(&mut self, ns: u64) {
         let (row, rows) = (self.loaded().row_at(ns), self.events.rows());
         let first = self.loaded().first_ns().is_some_and(|first| ns < first);
         match self.events.row(row) {
@@ -188,14 +182,13 @@ impl App {
         if first && self.store.evicted() > 0 {
             self.notify("earlier events were evicted");
         }
-        vec![Effect::Redraw]
     }
 
     /// Pauses or resumes. To resume at the row where following was paused means to follow again. From any other row, the replay plays.
-    fn toggle_play(&mut self) -> Effects {
+    fn toggle_play(&mut self) {
         let (at, now, row) = (self.loaded().selected_ns().unwrap_or_default(), self.now, self.events.chosen);
         let height = self.list_height();
-        let Some(replay) = &mut self.replay else { return Vec::new() };
+        let Some(replay) = &mut self.replay else { return };
         let (ended, grows) = (replay.has_ended(), replay.grows());
         let held = match replay.transport.rest() {
             Transport::Following => {
@@ -204,11 +197,11 @@ impl App {
                 if self.events.follows {
                     self.notify("no event is shown yet");
                 }
-                return vec![Effect::Redraw];
+                return;
             }
             playing @ Transport::Playing(_) => {
                 *playing = Transport::default();
-                return vec![Effect::Redraw];
+                return;
             }
             Transport::Paused { held } => held.take(),
             Transport::Loading { .. } => None,
@@ -223,11 +216,10 @@ impl App {
         } else {
             *replay.transport.rest() = Transport::Playing(Playing::new(at, now, row));
         }
-        vec![Effect::Redraw]
     }
 
     /// Goes to a time of the recording. `u64::MAX` is the last event, 0 the first.
-    pub(in crate::app) fn seek(&mut self, ns: u64) -> Effects {
+    pub(in crate::app) fn seek(&mut self, ns: u64) {
         if self.replay.is_none() {
             return self.select_time(ns);
         }
@@ -236,7 +228,7 @@ impl App {
         let last = self.loaded().last_ns().unwrap_or_default();
         let after_start = ns >= first || self.loaded().begins_at_start();
         let read = self.loaded().events_read();
-        let Some(replay) = &mut self.replay else { return Vec::new() };
+        let Some(replay) = &mut self.replay else { return };
         let is_loaded = after_start && (ns <= last || replay.reads_on(read));
         let follows = ns == u64::MAX && is_loaded && replay.grows();
         replay.nothing_passes = false;
@@ -247,15 +239,13 @@ impl App {
         });
         if !is_loaded && replay.facts.seekable {
             replay.transport.set_awaited(true);
-            return vec![Effect::Seek(ns), Effect::Redraw];
-        }
-        if follows {
+            self.effects.push(Effect::Seek(ns));
+        } else if follows {
             self.follow_end();
         } else if !after_start {
             replay.transport.arrive();
             self.notify("earlier events were evicted, and a pipe cannot be rewound");
         }
-        vec![Effect::Redraw]
     }
 
     /// Advances the position during playback. Returns whether it moved.
@@ -277,14 +267,13 @@ impl App {
         true
     }
 
-    pub(in crate::app) fn go_to_time(&mut self, aim: Aim) -> Effects {
-        let Some(span) = self.loaded().span() else { return vec![Effect::Redraw] };
+    pub(in crate::app) fn go_to_time(&mut self, aim: Aim) {
+        let Some(span) = self.loaded().span() else { return };
         let ns = aim.boot_ns(span, i128::from(self.world().clock_offset), self.settings.zone);
         if ns > span.1 {
             let ends = "the recording ends before that";
-            self.notify(if self.replay.is_some() { ends } else { "that time is still to come" });
-            return vec![Effect::Redraw];
+            return self.notify(if self.replay.is_some() { ends } else { "that time is still to come" });
         }
-        self.jump(ns)
+        self.jump(ns);
     }
 }

@@ -3,7 +3,6 @@
 use super::OverlayKind;
 use crate::app::App;
 use crate::app::command::output::Output;
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::prompt::Purpose;
 use crate::app::search::Way;
@@ -11,23 +10,23 @@ use crate::app::views::columns;
 
 impl App {
     /// Scrolls, replaces or closes the overlay. A key of a view also shows that view. Other actions only close the overlay.
-    /// [`Handled::No`]: does the same as without an overlay.
-    pub(in crate::app) fn act_on_overlay(&mut self, action: Action) -> Handled {
+    /// `false`: it does the same as without an overlay.
+    pub(in crate::app) fn act_on_overlay(&mut self, action: Action) -> bool {
         let (page, view) = (isize::from(self.areas().body().height as i16).max(1), self.views.shown);
-        let Some(overlay) = &mut self.screen.overlay else { return Handled::No };
+        let Some(overlay) = &mut self.screen.overlay else { return false };
         let by = match (overlay.kind, action) {
             (OverlayKind::Columns, Action::Pause | Action::Enter) => {
                 let message = self.screen.toggle_column(view);
                 message.into_iter().for_each(|text| self.notify(text));
-                return Handled::Redraw;
+                return true;
             }
             (OverlayKind::Columns, Action::Reset) => {
                 self.screen.columns.reset(view, &self.settings.preferences.columns);
-                return Handled::Redraw;
+                return true;
             }
             (OverlayKind::Columns, Action::Left | Action::Right) => {
                 self.screen.move_column(view, action == Action::Right);
-                return Handled::Redraw;
+                return true;
             }
             // The overlay shows the other view's columns.
             (
@@ -40,17 +39,17 @@ impl App {
                 | Action::PreviousView,
             ) => {
                 overlay.scroll = 0;
-                return Handled::No;
+                return false;
             }
             (_, Action::ShowEvents | Action::ShowTree | Action::ShowTop | Action::ShowBpf) => {
                 self.screen.overlay = None;
-                return Handled::No;
+                return false;
             }
             (OverlayKind::Output, Action::Enter) => {
                 if self.output.as_mut().is_some_and(Output::takes_keys) {
                     self.show_output();
                 }
-                return Handled::Redraw;
+                return true;
             }
             // The time changes, and the screen with it.
             (
@@ -63,16 +62,16 @@ impl App {
                 | Action::Forward60
                 | Action::Slower
                 | Action::Faster,
-            ) => return Handled::No,
+            ) => return false,
             (OverlayKind::Help, Action::Search) => {
                 overlay.scroll = 0;
                 self.screen.help.clear();
                 self.ask(Purpose::Help, "");
-                return Handled::Redraw;
+                return true;
             }
             (OverlayKind::Help, Action::Back) if !self.screen.help.is_empty() => {
                 self.screen.help.clear();
-                return Handled::Redraw;
+                return true;
             }
             (OverlayKind::Loss, Action::Next | Action::Previous) => {
                 // Closes the report and searches for the next gap row.
@@ -81,26 +80,27 @@ impl App {
                 self.screen.overlay = None;
                 self.search.look_for("kind=lost", selected.unwrap_or_default(), way, self.pipeline.world());
                 self.work();
-                return Handled::Redraw;
+                return true;
             }
             (OverlayKind::Loss, Action::Mute) => {
                 self.unmute(self.muted.len().checked_sub(1));
-                return Handled::Redraw;
+                return true;
             }
-            (OverlayKind::Strip, Action::Mute) => return Handled::No,
+            (OverlayKind::Strip, Action::Mute) => return false,
             (OverlayKind::Strip, Action::Up | Action::PageUp) => return self.act_on_side(Action::StripUp),
             (OverlayKind::Strip, Action::Down | Action::PageDown) => return self.act_on_side(Action::StripDown),
             (
                 OverlayKind::Strip,
                 Action::Strip | Action::StripUp | Action::StripDown | Action::Enter | Action::SubtreeEvents,
             ) => {
-                return self.act_on_side(action).or_else(|| Handled::Redraw);
+                self.act_on_side(action);
+                return true;
             }
             (OverlayKind::Gantt, Action::Enter | Action::SubtreeEvents | Action::TopEvents | Action::BpfEvents) => {
                 let at = overlay.scroll;
                 self.screen.overlay = None;
                 self.go_to_bar(at);
-                return Handled::Redraw;
+                return true;
             }
             (_, Action::Up) => -1,
             (_, Action::Down) => 1,
@@ -109,11 +109,11 @@ impl App {
             (_, Action::Start) => isize::MIN,
             (OverlayKind::Output, Action::End) => isize::MAX,
             (_, Action::End) => 1 << 16,
-            (_, Action::Redraw | Action::Suspend | Action::Pause | Action::Play) => return Handled::No,
-            (kind, action) if OverlayKind::of(action).is_some_and(|other| other != kind) => return Handled::No,
+            (_, Action::Redraw | Action::Suspend | Action::Pause | Action::Play) => return false,
+            (kind, action) if OverlayKind::of(action).is_some_and(|other| other != kind) => return false,
             _ => {
                 self.screen.overlay = None;
-                return Handled::Redraw;
+                return true;
             }
         };
         let most = match overlay.kind {
@@ -125,6 +125,6 @@ impl App {
             (to, OverlayKind::Output) if to >= most => usize::MAX,
             (to, _) => to.min(most),
         };
-        Handled::Redraw
+        true
     }
 }

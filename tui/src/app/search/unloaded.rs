@@ -1,11 +1,10 @@
 //! Searches the part of a recording that is not loaded: for the next match of a search, or for the next shown row.
 
 use super::{Find, Finding, Pattern, Way};
-use crate::app::input::Handled;
+use crate::app::App;
 use crate::app::prompt::Purpose;
 use crate::app::replay::loaded_part::LoadedPart;
 use crate::app::replay::{Replay, Target};
-use crate::app::{App, Effects};
 
 /// How many events without a shown row are loaded before the index is used.
 const LOADED: u64 = 50_000;
@@ -44,16 +43,16 @@ impl App {
     }
 
     /// Handles the end of a search: goes to the time of the match, or reports that there is none.
-    pub(in crate::app) fn found_in_recording(&mut self, ns: Option<u64>) -> Effects {
+    pub(in crate::app) fn found_in_recording(&mut self, ns: Option<u64>) {
         let Some(Finding { find, wrapped, .. }) = self.replay.as_mut().and_then(|replay| replay.finding.take()) else {
-            return Vec::new();
+            return;
         };
         match ns {
             Some(ns) => {
                 if wrapped {
                     self.notify("search wrapped around");
                 }
-                return self.seek(ns);
+                self.seek(ns);
             }
             None if !wrapped && (find.pattern.is_some() || self.events.rows() == 0) => {
                 let find = find.wrapped(self.loaded());
@@ -70,7 +69,6 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| replay.nothing_passes = true);
             }
         }
-        Vec::new()
     }
 
     /// Searches for a row if much is loaded and none of it is shown. Returns whether it does.
@@ -92,8 +90,8 @@ impl App {
     }
 
     /// Moves beyond the edge of the loaded part, to the next shown row wherever it is.
-    pub(in crate::app) fn move_beyond(&mut self, way: Way) -> Handled {
-        let Some(replay) = &self.replay else { return Handled::No };
+    pub(in crate::app) fn move_beyond(&mut self, way: Way) -> bool {
+        let Some(replay) = &self.replay else { return false };
         let at_top = self.events.at_top() && !self.loaded().begins_at_start();
         let edge = match way {
             Way::Down => {
@@ -106,12 +104,13 @@ impl App {
         };
         if edge && !self.loaded().all() && self.loaded().hidden() > 0 && !self.events.scanning(&self.store) {
             self.look_further(way, None);
-            return Handled::Redraw;
+            return true;
         }
         // Search up to the event before the first loaded one.
         let first =
             self.events.passing(0).filter(|_| at_top && way == Way::Up).and_then(|first| self.loaded().time_of(first));
-        first.map_or(Handled::No, |ns| Handled::Effects(self.seek(ns.saturating_sub(1))))
+        first.into_iter().for_each(|ns| self.seek(ns.saturating_sub(1)));
+        first.is_some()
     }
 }
 

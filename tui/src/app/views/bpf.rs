@@ -6,7 +6,6 @@ mod seen;
 
 use super::detail::Size;
 use super::state::{Context, Rows, ViewState, motion, refused};
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
@@ -59,11 +58,8 @@ struct BuiltFrom {
     changes: (u64, Option<BootNanos>),
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Measure {
-    Number(Reverse<u64>),
-    Text(Vec<u8>),
-}
+/// A number, largest first, and a text.
+type Measure = (Reverse<u64>, Vec<u8>);
 
 /// A program or an attachment before it has a place.
 struct Made<'a> {
@@ -109,6 +105,10 @@ pub(crate) struct Row {
     pub key: Key,
     /// The owner, if it is below the row of that.
     pub below: Option<Owned>,
+    /// How many of its programs and attachments are new.
+    new: usize,
+    /// Whether it is of unloaded programs or former attachments.
+    gone: bool,
 }
 
 #[derive(Debug, Default)]
@@ -116,19 +116,12 @@ pub(crate) struct Bpf {
     /// The rows. Without a key, the first one is selected.
     pub(crate) list: List<Row, Key, Order>,
     groups: Vec<Group>,
-    members: Vec<Key>,
-    /// Those that came during the trace.
-    came: HashSet<Key>,
+    /// Programs and attachments, each with whether it came during the trace.
+    members: Vec<(Key, bool)>,
     unfolded: HashSet<Owned>,
-    /// The row of each new program or attachment, ascending.
-    new_rows: Vec<usize>,
-    /// The first row of an unloaded program or a former attachment.
-    first_gone: usize,
     pub(crate) tally: Tally,
     pub(crate) hides_gone: bool,
     built_from: Option<BuiltFrom>,
-    /// Whether the subject of the selected row is gone.
-    cursor_gone: bool,
     /// Whether the user selected the first row. The list then stays at its top while the selected row is on the screen.
     at_start: bool,
 }
@@ -136,8 +129,7 @@ pub(crate) struct Bpf {
 impl Bpf {
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.list.rows)
-            + self.new_rows.capacity() * size_of::<usize>()
-            + self.members.capacity() * size_of::<Key>()
+            + self.members.capacity() * size_of::<(Key, bool)>()
             + self.groups.capacity() * size_of::<Group>()
     }
 
@@ -163,12 +155,12 @@ impl Bpf {
         }
         let rows = self.make_rows();
         let row = cursor.map_or(Some(0), |cursor| self.row_of(cursor, &rows));
-        let went = !open && !self.cursor_gone && row.is_some_and(|row| row >= self.first_gone);
+        let is_gone = |row: Option<&Row>| row.is_some_and(|row| row.gone);
+        let went = !open && !is_gone(self.list.selected()) && is_gone(row.and_then(|row| rows.get(row)));
         self.list.show(rows, row.filter(|_| !went).unwrap_or(self.list.at));
         if went && cursor.is_some() {
             self.list.key = self.list.selected().map(|row| row.key);
         }
-        self.cursor_gone = self.list.at >= self.first_gone;
         if self.at_start {
             self.list.top = 0;
         }
@@ -230,7 +222,6 @@ impl Bpf {
             groups[at].push(made);
         }
         self.members.clear();
-        self.came.clear();
         self.groups.clear();
         for mut group in groups {
             // A new program has no known holder yet. The inspector is a child of tracetui.
@@ -252,8 +243,7 @@ impl Bpf {
             let load = loads.reduce(|(runs, ns), (more, time)| (runs.saturating_add(more), ns.saturating_add(time)));
             let members = self.members.len()..self.members.len() + group.len();
             self.groups.push(Group { owned, named_by, members, programs: programs.len(), load, since, new, writes });
-            self.members.extend(group.iter().map(|made| made.key));
-            self.came.extend(group.iter().filter(|made| made.new).map(|made| made.key));
+            self.members.extend(group.iter().map(|made| (made.key, made.new)));
         }
         let busiest = |group: &Group| {
             let (runs, ns) = group.load.unwrap_or_default();
@@ -269,28 +259,17 @@ impl Bpf {
         self.tally.owners = owners.count();
     }
 
-    fn make_rows(&mut self) -> Vec<Row> {
+    fn make_rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        self.new_rows.clear();
-        self.first_gone = usize::MAX;
         for group in &self.groups {
-            if group.owned.gone {
-                self.first_gone = self.first_gone.min(rows.len());
-            }
-            let below = Some(group.owned).filter(|_| group.members.len() > 1);
-            if below.is_some() {
-                rows.push(Row { key: Key::Owner(group.owned), below: None });
-            }
-            if below.is_some() && !self.unfolded.contains(&group.owned) {
-                self.new_rows.extend(std::iter::repeat_n(rows.len() - 1, group.new));
-                continue;
-            }
-            for key in self.members.get(group.members.clone()).unwrap_or_default() {
-                self.new_rows.extend(self.came.contains(key).then_some(rows.len()));
-                rows.push(Row { key: *key, below });
-            }
+            let (owned, gone) = (group.owned, group.owned.gone);
+            let below = Some(owned).filter(|_| group.members.len() > 1);
+            let folds = below.is_some() && !self.unfolded.contains(&owned);
+            let new = if folds { group.new } else { 0 };
+            rows.extend(below.map(|owned| Row { key: Key::Owner(owned), below: None, new, gone }));
+            let shown = self.members.get(group.members.clone()).filter(|_| !folds).unwrap_or_default();
+            rows.extend(shown.iter().map(|(key, new)| Row { key: *key, below, new: (*new).into(), gone }));
         }
-        self.first_gone = self.first_gone.min(rows.len());
         rows
     }
 
@@ -303,7 +282,7 @@ impl Bpf {
         if let Key::Owner(owned) = key {
             return self.group(owned).or_else(|| self.groups.iter().find(|group| group.owned.by == owned.by));
         }
-        let at = self.members.iter().position(|member| *member == key)?;
+        let at = self.members.iter().position(|(member, _)| *member == key)?;
         self.groups.iter().find(|group| group.members.contains(&at) && group.members.len() > 1)
     }
 
@@ -312,7 +291,7 @@ impl Bpf {
         let of = |key: Key| rows.iter().position(|row| row.key == key);
         of(key).or_else(|| {
             let group = self.group_of(key)?;
-            of(Key::Owner(group.owned)).or_else(|| of(*self.members.get(group.members.start)?))
+            of(Key::Owner(group.owned)).or_else(|| of(self.members.get(group.members.start)?.0))
         })
     }
 
@@ -325,7 +304,7 @@ impl Bpf {
         let group = if let Key::Owner(owned) = key { self.group(owned) } else { None };
         let members = group.map_or(&[][..], |group| self.members.get(group.members.clone()).unwrap_or_default());
         let own = Some(key).filter(|_| group.is_none());
-        own.into_iter().chain(members.iter().copied()).filter_map(|key| self.seen(key, world))
+        own.into_iter().chain(members.iter().map(|(key, _)| *key)).filter_map(|key| self.seen(key, world))
     }
 
     /// The name of an owner, escaped.
@@ -362,7 +341,7 @@ impl Bpf {
     }
 
     pub(crate) fn new_above(&self) -> usize {
-        self.new_rows.partition_point(|row| *row < self.list.top)
+        self.list.rows.iter().take(self.list.top).map(|row| row.new).sum()
     }
 
     /// Selects the first row, from now on.
@@ -396,7 +375,7 @@ impl ViewState for Bpf {
         self.list.reveal(context.height);
     }
 
-    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> bool {
         match action {
             Action::Enter if self.list.rows.is_empty() => context.notify("nothing is selected"),
             Action::Enter => {
@@ -407,12 +386,12 @@ impl ViewState for Bpf {
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
                 if context.detail.size == Some(Size::Full) =>
             {
-                return Handled::No;
+                return false;
             }
             Action::Follow => {
                 // The list of events also follows.
                 self.follow();
-                return Handled::No;
+                return false;
             }
             Action::Left | Action::Right => {
                 match action {
@@ -434,7 +413,7 @@ impl ViewState for Bpf {
                 context.notify(format!("unloaded programs are {how}"));
             }
             _ => {
-                let Some(rows) = motion(action, context.height) else { return Handled::No };
+                let Some(rows) = motion(action, context.height) else { return false };
                 self.move_by(rows, context.now);
                 if context.detail.size.is_some() {
                     self.stay(context.now);
@@ -442,7 +421,7 @@ impl ViewState for Bpf {
                 context.detail.scroll = 0;
             }
         }
-        Handled::Redraw
+        true
     }
 
     fn rows(&self) -> Rows {
@@ -451,7 +430,6 @@ impl ViewState for Bpf {
 
     fn select(&mut self, row: usize, now: Duration) {
         self.list.select(row, now, |row| Some(row.key));
-        self.cursor_gone = self.list.at >= self.first_gone;
         self.at_start = self.list.at == 0;
     }
 
@@ -471,11 +449,13 @@ impl ViewState for Bpf {
     fn find(&mut self, pattern: &Regex, down: bool, here: bool, context: &mut Context<'_>) {
         let selected = self.list.selected().and_then(|row| match row.key {
             Key::Owner(owned) => self.group(owned).map(|group| group.members.start),
-            key => self.members.iter().position(|member| *member == key),
+            key => self.members.iter().position(|(member, _)| *member == key),
         });
         let rows = Rows { count: self.members.len(), at: selected.unwrap_or_default(), top: 0 };
         let found = rows.next((down, here), |at| self.is_match(at, pattern, context));
-        let Some(key) = found.and_then(|at| self.members.get(at).copied()) else { return context.notify("no match") };
+        let Some((key, _)) = found.and_then(|at| self.members.get(at).copied()) else {
+            return context.notify("no match");
+        };
         if let Some(owned) = self.group_of(key).map(|group| group.owned) {
             self.unfolded.insert(owned);
         }
@@ -486,7 +466,7 @@ impl ViewState for Bpf {
 
     /// `at`: the position of a program or an attachment among all of them.
     fn is_match(&self, at: usize, pattern: &Regex, context: &Context<'_>) -> bool {
-        let seen = self.members.get(at).and_then(|key| self.seen(*key, context.world));
+        let seen = self.members.get(at).and_then(|(key, _)| self.seen(*key, context.world));
         seen.is_some_and(|seen| pattern.is_match(seen.line().as_bytes()))
     }
 
@@ -503,13 +483,14 @@ impl ViewState for Bpf {
 
 impl Order {
     fn measure(self, seen: &Seen<'_>) -> Measure {
+        let (runs, ns) = seen.load().unwrap_or_default();
         match self {
-            Order::Id => Measure::Number(Reverse(0)),
-            Order::Type => Measure::Text(seen.type_name().as_bytes().to_vec()),
-            Order::Name => Measure::Text(seen.name().to_vec()),
-            Order::Target => Measure::Text(seen.target(Charset::Utf8).into_bytes()),
-            Order::Runs => Measure::Number(Reverse(seen.load().map_or(0, |(runs, _)| runs))),
-            Order::Cpu => Measure::Number(Reverse(seen.load().map_or(0, |(_, ns)| ns))),
+            Order::Id => Measure::default(),
+            Order::Type => (Reverse(0), seen.type_name().as_bytes().to_vec()),
+            Order::Name => (Reverse(0), seen.name().to_vec()),
+            Order::Target => (Reverse(0), seen.target(Charset::Utf8).into_bytes()),
+            Order::Runs => (Reverse(runs), Vec::new()),
+            Order::Cpu => (Reverse(ns), Vec::new()),
         }
     }
 }

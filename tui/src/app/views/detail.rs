@@ -265,22 +265,10 @@ impl Detail {
 pub(crate) struct Files {
     process: ProcessKey,
     pub(crate) exit: Option<Id>,
-    index: Index,
+    pub(crate) index: Index,
 }
 
 impl Files {
-    pub(crate) fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.index.is_empty()
-    }
-
-    pub(crate) fn failed(&self) -> usize {
-        self.index.marked()
-    }
-
     /// The position of an open, or of the nearest remaining one. Position 0 is the newest.
     pub(crate) fn position(&self, id: Id) -> Option<usize> {
         let last = self.index.len().checked_sub(1)?;

@@ -8,7 +8,6 @@ use self::result::Compared;
 use super::detail::Size;
 use super::state::{Context, Rows, ViewState, motion, refused};
 use crate::app::copy;
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::prompt::line::History;
 use crate::app::views::kind::View;
@@ -58,8 +57,6 @@ pub(crate) struct Diff {
     pub compared: Option<Box<Compared>>,
     /// The view to return to.
     pub(in crate::app) from: View,
-    /// A comparison to start, or `None` to stop the running one.
-    pub(in crate::app) asked: Option<Option<String>>,
     /// Whether differences that follow from others are shown.
     pub all: bool,
     folded: HashSet<usize>,
@@ -216,7 +213,7 @@ impl ViewState for Diff {
         self.list.reveal(context.height);
     }
 
-    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> bool {
         match action {
             Action::Enter if self.list.rows.is_empty() => context.notify("nothing is selected"),
             Action::Enter => context.detail.open(),
@@ -228,16 +225,16 @@ impl ViewState for Diff {
             Action::PageUp | Action::PageDown | Action::HalfUp | Action::HalfDown
                 if context.detail.size == Some(Size::Full) =>
             {
-                return Handled::No;
+                return false;
             }
             _ => {
-                let Some(rows) = motion(action, context.height) else { return Handled::No };
+                let Some(rows) = motion(action, context.height) else { return false };
                 self.move_by(rows, context.now);
                 context.detail.scroll = 0;
             }
         }
         self.prepare(context);
-        Handled::Redraw
+        true
     }
 
     fn rows(&self) -> Rows {

@@ -8,7 +8,6 @@ mod keys;
 pub(crate) mod row;
 
 use crate::app::filter::DisplayFilter;
-use crate::app::keys::keymap::Action;
 use crate::app::watch::Watches;
 pub(crate) use groups::{Added, Group, Job, Listing, Quiet};
 use groups::{At, Groups};
@@ -79,9 +78,6 @@ pub(crate) struct EvictedRows {
 
 /// The most events of a group that are examined for evicted ones.
 const MOST: usize = 128;
-
-/// The number of cells per step of sideways scrolling.
-const SIDEWAYS: isize = 8;
 
 #[derive(Debug, Default)]
 pub struct EventList {
@@ -433,20 +429,6 @@ impl EventList {
             Some(frozen) => self.index().len() - self.index().place(frozen) + self.evicted.new,
             None if self.follows => 0,
             None => self.index().len() - self.index().place(self.unseen),
-        }
-    }
-
-    /// Performs an action that moves the selection on a screen of `height` rows. Other actions are ignored.
-    pub(crate) fn act(&mut self, action: Action, height: usize, store: &Store) {
-        match action {
-            Action::Up => self.move_by(-1, height, store),
-            Action::Down => self.move_by(1, height, store),
-            Action::Start => self.select_row(0, height, store),
-            Action::End => self.go_to_end(height, store),
-            Action::Follow => self.follow(),
-            Action::Left => self.scroll_sideways(-SIDEWAYS),
-            Action::Right => self.scroll_sideways(SIDEWAYS),
-            _ => {}
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::detail::Detail;
 use super::event_list::EventList;
-use crate::app::input::Handled;
 use crate::app::keys::keymap::{Action, Keymap};
 use crate::app::views::sorted_list::List;
 use regex::bytes::Regex;
@@ -71,8 +70,8 @@ pub(crate) trait ViewState {
     /// Builds the rows if they have changed. Called before each drawing and each action.
     fn prepare(&mut self, context: &Context<'_>);
 
-    /// Performs an action that has its own meaning in the view.
-    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled;
+    /// Performs an action that has its own meaning in the view. `false` if it has none.
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> bool;
 
     fn rows(&self) -> Rows;
 

@@ -3,7 +3,6 @@
 use super::View;
 use super::state::{Context, ViewState};
 use crate::app::filter::{Change, FilterState};
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::step;
 use crate::app::replay::Target;
@@ -56,6 +55,7 @@ impl App {
         self.in_view(|_, _| ());
         self.settle_summary();
         self.settle_slowest();
+        self.offer();
     }
 
     /// Runs a function on the shown view, after the view has built its rows. `None` if the list of events is shown.
@@ -86,35 +86,35 @@ impl App {
         Some(done)
     }
 
-    pub(in crate::app) fn act_in_view(&mut self, action: Action) -> Handled {
+    pub(in crate::app) fn act_in_view(&mut self, action: Action) -> bool {
         if matches!(action, Action::Next | Action::Previous) && self.search.pattern.is_some() {
             return self.find_in_view(action == Action::Next, false);
         }
-        self.in_view(|view, context| view.act(action, context)).unwrap_or(Handled::No)
+        self.in_view(|view, context| view.act(action, context)).unwrap_or(false)
     }
 
     /// Selects the next row of the shown view that matches the search. If `here`, the selected row counts too.
-    pub(in crate::app) fn find_in_view(&mut self, down: bool, here: bool) -> Handled {
+    pub(in crate::app) fn find_in_view(&mut self, down: bool, here: bool) -> bool {
         let pattern = self.search.pattern.clone();
         let found = self.in_view(|view, context| match pattern {
             Some(Pattern::Text(pattern)) => view.find(&pattern, down, here, context),
             Some(Pattern::Terms(_)) => context.notify(view.searched()),
             None => {}
         });
-        found.map_or(Handled::No, |()| Handled::Redraw)
+        found.is_some()
     }
 
     /// Performs an action that leads from a row of the shown view to the row's events.
-    pub(in crate::app) fn act_on_events_of_row(&mut self, action: Action) -> Handled {
+    pub(in crate::app) fn act_on_events_of_row(&mut self, action: Action) -> bool {
         match action {
             Action::SubtreeEvents => _ = self.show_subtree(),
             Action::TopEvents | Action::TopHide => self.show_or_hide_group(action == Action::TopEvents),
             Action::BpfEvents => self.show_program(),
             Action::DiffEvents => self.show_events_of_difference(),
             Action::Why if self.views.shown == View::Tree => self.explain_process(),
-            _ => return Handled::No,
+            _ => return false,
         }
-        Handled::Redraw
+        true
     }
 
     fn show_or_hide_group(&mut self, shows: bool) {

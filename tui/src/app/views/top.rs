@@ -5,7 +5,6 @@ mod by;
 
 use super::state::{Context, Rows, ViewState, motion};
 use crate::app::copy;
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::event_list::{EventList, Listing};
@@ -576,7 +575,7 @@ impl ViewState for Top {
         self.list.reveal(context.height);
     }
 
-    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> bool {
         match action {
             Action::TopSort => self.list.order = Some(step(Order::ALL, self.order().0, 1)),
             Action::TopReverse => self.list.reverse = !self.list.reverse,
@@ -595,7 +594,7 @@ impl ViewState for Top {
             }
             _ => match motion(action, context.height) {
                 Some(rows) => self.move_by(rows, context.now),
-                None => return Handled::No,
+                None => return false,
             },
         }
         match action {
@@ -607,7 +606,7 @@ impl ViewState for Top {
             Action::TopWindow | Action::TopZero => self.count_again(context),
             _ => {}
         }
-        Handled::Redraw
+        true
     }
 
     fn rows(&self) -> Rows {

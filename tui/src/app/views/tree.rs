@@ -13,7 +13,6 @@ mod usage;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
 use crate::app::copy;
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
@@ -471,7 +470,7 @@ impl Tree {
         std::iter::from_fn(move || {
             while let Some(at) = waiting.pop().filter(|_| left > 0) {
                 left -= 1;
-                let newest = std::iter::successors(self.nodes.first(Some(at), true), |at| self.nodes.next(*at, true));
+                let newest = self.nodes.children(Some(at)).rev();
                 let before = waiting.len();
                 waiting.extend(newest.take(LINE).filter(|at| self.nodes.links(*at).flags.running));
                 if waiting.len() == before && Some(at) != of {
@@ -598,7 +597,7 @@ impl ViewState for Tree {
         self.list.reveal(context.height);
     }
 
-    fn act(&mut self, action: Action, context: &mut Context<'_>) -> Handled {
+    fn act(&mut self, action: Action, context: &mut Context<'_>) -> bool {
         match action {
             Action::Fold => self.fold(context.now),
             Action::Unfold => self.unfold(context.now),
@@ -609,7 +608,7 @@ impl ViewState for Tree {
             Action::Follow => self.list.key = None,
             _ => match motion(action, context.height) {
                 Some(rows) => self.move_by(rows, context.now),
-                None => return Handled::No,
+                None => return false,
             },
         }
         if matches!(action, Action::Sort | Action::Reverse | Action::Idle | Action::Follow) {
@@ -619,7 +618,7 @@ impl ViewState for Tree {
             context.notify(sorted_by(self.list.order.name(), self.list.reverse));
         }
         self.list.reveal(context.height);
-        if action == Action::Follow { Handled::No } else { Handled::Redraw }
+        action != Action::Follow
     }
 
     fn rows(&self) -> Rows {

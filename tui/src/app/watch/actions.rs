@@ -2,7 +2,7 @@
 
 use super::{MOST, Watch, Watches};
 use crate::app::views::top::By;
-use crate::app::{App, Effect, Effects};
+use crate::app::{App, Effect};
 use std::time::Duration;
 use tracetui_events::filter::Filter;
 use tracetui_events::text::{Charset, counted};
@@ -23,22 +23,20 @@ impl App {
     }
 
     /// What the matches of live events ask for.
-    pub(in crate::app) fn watched(&mut self) -> Effects {
+    pub(in crate::app) fn watched(&mut self) {
         let Watches { rings, records, .. } = &mut self.watches;
         let (rings, records) = (std::mem::take(rings), std::mem::take(records));
         if self.replay.is_some() {
-            return Vec::new();
+            return;
         }
         let may_ring = self.screen.rang.is_none_or(|rang| self.now.saturating_sub(rang) >= BELL);
-        let mut effects = Vec::new();
         if rings && may_ring {
             self.screen.rang = Some(self.now);
-            effects.push(Effect::Bell);
+            self.effects.push(Effect::Bell);
         }
         if records && self.recordings.written.is_none() && self.recordings.failure.is_none() {
-            effects.push(Effect::Record);
+            self.effects.push(Effect::Record);
         }
-        effects
     }
 
     /// Watches what the selected row is about: a peer, a file or a program. Ends that watch if there is one.
@@ -96,7 +94,7 @@ mod tests {
         let shown = screen(feed(&mut app, &mut made)).join("\n");
         assert!(shown.contains("shadow 1") && shown.contains("[shadow]"), "{shown}");
         assert!(screen(keys(&mut app, "A")).join("\n").contains("watch shadow ended after 1 match"));
-        assert_eq!(app.watches.iter().count(), 0);
+        assert_eq!(app.watches.all.len(), 0);
         // Matches are counted, marked and never quiet.
         let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
         app.settings.calm = true;

@@ -305,21 +305,11 @@ impl Loop {
 
     /// Takes an input and all inputs that already wait, so that the next screen shows all of them.
     fn take_waiting(&mut self, first: Input, keys: &mut Keys) -> io::Result<Effects> {
-        let mut effects = Vec::new();
-        let mut next = Some(first);
+        let mut effects = self.apply(first);
         for _ in 0..READ_AHEAD {
-            let Some(input) = next.take() else { break };
-            while next.is_none()
-                && let Some(event) = keys.waiting()
-            {
-                next = of_terminal(event?);
-            }
-            effects.extend(self.apply(match (input, &next) {
-                (Input::Key(key), Some(Input::Key(_))) => Input::KeyOfMany(key),
-                (input, _) => input,
-            }));
+            let Some(event) = keys.waiting() else { break };
+            effects.extend(of_terminal(event?).into_iter().flat_map(|input| self.apply(input)));
         }
-        effects.extend(next.into_iter().flat_map(|last| self.apply(last)));
         let (mut left, began) = (TAKEN, Instant::now());
         while left > 0 && began.elapsed() < FRAME.min(self.apart) {
             // A batch takes time, so answer a signal or a key first.
@@ -337,9 +327,7 @@ impl Loop {
         match input {
             Input::NotRecorded(_) => self.past_events = None,
             Input::SourceEnded => self.look(),
-            Input::Key(_) | Input::KeyOfMany(_) | Input::Paste(_) | Input::Mouse(_) | Input::Resize(..) => {
-                self.apart = KEY_FRAME
-            }
+            Input::Key(_) | Input::Paste(_) | Input::Mouse(_) | Input::Resize(..) => self.apart = KEY_FRAME,
             _ => {}
         }
         let busy = self.app.busy();

@@ -33,22 +33,22 @@ impl Page<'_> {
         let evicted = if self.app.store().evicted() > 0 { ", among the kept events" } else { "" };
         let traced = self.app.is_traced(taking(Takes::Contents));
         let excerpt = self.app.pipeline.excerpt().is_some();
-        if files.is_empty() && (!traced || excerpt) {
+        if files.index.is_empty() && (!traced || excerpt) {
             let what = if excerpt { "this excerpt has none" } else { "opens are not traced" };
             return format!("unknown: {what}{looking}");
         }
-        let tries = match files.failed() {
+        let tries = match files.index.marked() {
             0 => String::new(),
             tries => format!(", {}", counted(tries as u64, ["failed attempt", "failed attempts"])),
         };
-        format!("{}{tries}{evicted}{looking}", counted(files.len() as u64, ["open", "opens"]))
+        format!("{}{tries}{evicted}{looking}", counted(files.index.len() as u64, ["open", "opens"]))
     }
 
     /// The names of the files that the process opened last, by group: a block of the tab Why.
     pub(super) fn file_groups(&self) -> Vec<Line<'static>> {
         let Some(files) = &self.app.detail.files else { return Vec::new() };
         let mut groups = GROUPS.map(|_| Vec::<String>::new());
-        for at in (0..files.len().min(NEWEST)).rev() {
+        for at in (0..files.index.len().min(NEWEST)).rev() {
             let stored = files.newest(at).and_then(|id| self.app.store().get(id)).filter(|stored| !stored.failed);
             let Some(file) = stored.and_then(|stored| stored.event().ok()?.body.file()) else { continue };
             let mut path = Vec::new();
@@ -60,12 +60,12 @@ impl Page<'_> {
         }
         let rule = |cells: usize| self.theme.line().repeat(cells);
         let (title, end) = (format!(" Files {} {} ", rule(2), self.opened()), self.app.key_of(Action::NextTab));
-        let end = if files.is_empty() { String::new() } else { format!(" {end}: list ") };
+        let end = if files.index.is_empty() { String::new() } else { format!(" {end}: list ") };
         let room = self.width.saturating_sub(text::width(&title) + text::width(&end) + 4);
         let title = format!("{}{title}{}{end}{}", rule(2), rule(room), rule(2));
-        let mut lines = vec![Line::styled(text::cut(&title, self.width, self.charset()), self.theme.quiet())];
+        let mut lines = vec![Line::styled(text::cut(&title, self.width, self.theme.charset), self.theme.quiet())];
         for (group, names) in GROUPS.iter().zip(groups).filter(|(_, names)| !names.is_empty()) {
-            let text = text::cut(&names.join("  "), self.width.saturating_sub(NAME + 3), self.charset());
+            let text = text::cut(&names.join("  "), self.width.saturating_sub(NAME + 3), self.theme.charset);
             lines.extend(self.named_lines(group, &text, Style::new()));
         }
         lines
@@ -79,9 +79,9 @@ impl Page<'_> {
             Some(Subject::Event(id)) => files.position(id).filter(|at| files.newest(*at) == Some(id)),
             _ => None,
         };
-        place(extent, &self.app.detail, selected, files.len(), room);
+        place(extent, &self.app.detail, selected, files.index.len(), room);
         let mut lines = vec![Line::raw(format!(" {}, newest first", self.opened()))];
-        for at in (extent.scroll..files.len()).take(room) {
+        for at in (extent.scroll..files.index.len()).take(room) {
             let stored = files.newest(at).and_then(|id| self.app.store().get(id));
             let Some(line) = stored.and_then(|stored| stored.with(self.app.world(), |seen| self.file(seen))) else {
                 continue;
@@ -100,8 +100,8 @@ impl Page<'_> {
         let style = if seen.event.failed() { self.theme.failure() } else { Style::new() };
         Line::from(vec![
             Span::raw(format!(" {time} ")),
-            Span::styled(text::left(&safe(&result, self.theme), 8, self.charset()), style),
-            Span::raw(format!(" {}", text::cut_middle(&safe(&detail, self.theme), room, self.charset()))),
+            Span::styled(text::left(&safe(&result, self.theme), 8, self.theme.charset), style),
+            Span::raw(format!(" {}", text::cut_middle(&safe(&detail, self.theme), room, self.theme.charset))),
         ])
     }
 }

@@ -94,14 +94,14 @@ impl Page<'_> {
             true => format!("{time} {pid} {comm}  {detail}"),
             false => format!("{time} {} {before}{result}  {pid} {comm}  {detail}", self.value(seen, "op")),
         };
-        let text = text::cut(&text, self.width.saturating_sub(NAME + 2), self.charset());
+        let text = text::cut(&text, self.width.saturating_sub(NAME + 2), self.theme.charset);
         let style = if seen.event.failed() { self.theme.failure() } else { Style::new() };
         let label = match other {
             _ if is_of_file => "life",
             true => "other end",
             false => "same end",
         };
-        let label = format!(" {} ", text::left(label, NAME, self.charset()));
+        let label = format!(" {} ", text::left(label, NAME, self.theme.charset));
         Line::from(vec![Span::styled(label, self.theme.note()), Span::styled(text, style)])
     }
 

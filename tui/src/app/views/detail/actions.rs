@@ -2,7 +2,6 @@
 
 use super::{Detail, Subject, Tab};
 use crate::app::App;
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::step;
 use crate::app::views::View;
@@ -86,7 +85,7 @@ impl Detail {
 }
 
 impl App {
-    pub(in crate::app) fn act_on_detail(&mut self, action: Action) -> Handled {
+    pub(in crate::app) fn act_on_detail(&mut self, action: Action) -> bool {
         match action {
             Action::Enter if self.detail.row.is_some() && !self.detail.row_hidden => self.go_to_row(),
             Action::Enter if self.selected().is_some() => {
@@ -103,9 +102,9 @@ impl App {
             Action::NextTab => self.detail.show(step(Tab::ALL, self.detail.tab, 1)),
             Action::PreviousTab => self.detail.show(step(Tab::ALL, self.detail.tab, -1)),
             Action::ToParent => self.go_to_parent(),
-            _ => return Handled::No,
+            _ => return false,
         }
-        Handled::Redraw
+        true
     }
 
     /// Opens the pane at the explanation of the selected failure.

@@ -1,11 +1,10 @@
 //! The comparison with a recording: the line in which its name is typed, the progress, and the way from a difference to an event.
 
 use super::{Item, Running};
-use crate::app::input::Handled;
 use crate::app::keys::keymap::Action;
 use crate::app::prompt::Purpose;
 use crate::app::views::View;
-use crate::app::{App, Compared, Failures};
+use crate::app::{App, Compared, Effect, Failures};
 use tracetui_events::diff::{DiffLine, Side};
 use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter;
@@ -15,7 +14,7 @@ use tracetui_shared::kind::{Kind, KindSet};
 
 impl App {
     /// Shows the differences, or asks for a recording if they are shown or there are none.
-    pub(in crate::app) fn show_diff(&mut self) -> Handled {
+    pub(in crate::app) fn show_diff(&mut self) {
         if self.views.diff.is_open() && self.views.shown != View::Diff {
             self.show(View::Diff);
         } else if self.replay.as_ref().is_some_and(|replay| !replay.facts.seekable) {
@@ -23,7 +22,6 @@ impl App {
         } else {
             self.ask(Purpose::Compare, "");
         }
-        Handled::Redraw
     }
 
     pub(in crate::app) fn compare_with(&mut self, file: String) {
@@ -31,7 +29,7 @@ impl App {
         let before = before.or_else(|| self.views.diff.running.take()?.before);
         self.views.diff.set(None);
         self.views.diff.running = Some(Running { with: file.clone(), before, percent: [0; 2] });
-        self.views.diff.asked = Some(Some(file));
+        self.effects.push(Effect::Compare(Some(file)));
         self.show(View::Diff);
     }
 
@@ -76,7 +74,7 @@ impl App {
     /// Stops a running comparison and returns to the one before. Without one, returns to the view from which it was started.
     pub(in crate::app) fn leave_diff(&mut self) {
         if let Some(Running { before, .. }) = self.views.diff.running.take() {
-            self.views.diff.asked = Some(None);
+            self.effects.push(Effect::Compare(None));
             let keeps = before.is_some();
             self.views.diff.set(before);
             self.mark_ended();

@@ -94,16 +94,7 @@ impl By {
             By::Comm => out.extend_from_slice(header.comm()),
             By::Uid => out.extend_from_slice(itoa::Buffer::new().format(header.uid.0).as_bytes()),
             By::Kind => out.extend_from_slice(kind.name().as_bytes()),
-            By::Process
-            | By::Path
-            | By::Dir
-            | By::Cgroup
-            | By::Unit
-            | By::Container
-            | By::Tty
-            | By::LoginUid
-            | By::Errno
-            | By::Peer => {}
+            _ => {}
         }
         !out.is_empty()
     }

@@ -1,10 +1,9 @@
 //! A process of the tree, its counts and its links.
 
 use super::pipes::Pipes;
-use crate::app::Usage;
+use crate::app::input::Measurement;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
-use std::time::Duration;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::process::{Origin, Process, ProcessKey};
 use tracetui_events::event::{Home, Takes, changes_files, takes};
@@ -91,29 +90,6 @@ pub(crate) struct FailedExec {
     pub args: Box<[u8]>,
 }
 
-/// What a running process used when it was measured last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Measurement {
-    /// When, by the clock of [`Tick`](crate::app::Tick).
-    at: Duration,
-    cpu: Duration,
-    /// The share of a CPU in thousandths since the measurement before; `None` if it is the first.
-    pub permille: Option<u64>,
-    /// Resident memory in bytes.
-    pub resident: u64,
-}
-
-impl Measurement {
-    /// `before`: the measurement before.
-    pub(super) fn of(usage: Usage, at: Duration, before: Option<Measurement>) -> Measurement {
-        let share = |before: Measurement| {
-            let passed = at.checked_sub(before.at)?.as_millis() as u64;
-            (usage.cpu.saturating_sub(before.cpu).as_micros() as u64).checked_div(passed)
-        };
-        Measurement { at, cpu: usage.cpu, permille: before.and_then(share), resident: usage.resident }
-    }
-}
-
 /// What the descendants of a process did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Work {
@@ -158,6 +134,7 @@ pub(super) struct Node {
 const NODE: usize = 2 * size_of::<Option<Node>>()
     + 5 * size_of::<(ProcessKey, NodeIndex)>()
     + 3 * size_of::<ProcessKey>()
+    + 2 * size_of::<Child>()
     + 2 * size_of::<(ProcessKey, Counts)>()
     + 4 * size_of::<(u64, ProcessKey)>()
     + 256
@@ -205,19 +182,17 @@ impl Node {
     }
 }
 
-/// The fields of a process that building the rows reads. They are stored together, because building visits every process. Children are in
-/// the order of their starts.
+/// The fields of a process that building the rows reads. They are stored together, because building visits every process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Links {
     pub parent: NodeIndex,
-    pub first: NodeIndex,
-    pub last: NodeIndex,
-    pub next: NodeIndex,
-    pub previous: NodeIndex,
     /// The number of processes added before it.
     pub age: u32,
     pub flags: Flags,
 }
+
+/// A child of a process, in the order of the starts: its parent, its start, its id, and its own index.
+pub(super) type Child = (NodeIndex, BootNanos, Tgid, NodeIndex);
 
 /// Which descendants of a process have rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -246,13 +221,8 @@ pub(super) struct Flags {
 
 impl Default for Links {
     fn default() -> Links {
-        let [parent, first, last, next, previous] = [NONE; 5];
-        Links { parent, first, last, next, previous, age: 0, flags: Flags::default() }
+        Links { parent: NONE, age: 0, flags: Flags::default() }
     }
-}
-
-pub(super) fn some(place: NodeIndex) -> Option<NodeIndex> {
-    (place != NONE).then_some(place)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -2,14 +2,15 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Counts, End, FailedExec, Flags, Fold, Links, Measurement, NONE, Node, NodeIndex, Seen, Work, some};
+use super::node::{Child, Counts, End, FailedExec, Flags, Fold, Links, NONE, Node, NodeIndex, Seen, Work};
 use super::pipes::{Ends, Pipes};
 use crate::app::copy::{leads_to, redirections};
+use crate::app::input::Measurement;
 use crate::app::views::event_list::Job;
 use crate::app::views::state::Moment;
 use foldhash::HashMap;
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
@@ -64,7 +65,7 @@ pub(crate) struct Nodes {
     nodes: Vec<Option<Node>>,
     /// Indexed like `nodes`.
     links: Vec<Links>,
-    roots: Links,
+    children: BTreeSet<Child>,
     added: u32,
     free: Vec<NodeIndex>,
     places: HashMap<ProcessKey, NodeIndex>,
@@ -114,42 +115,19 @@ impl Nodes {
         self.places.get(&key).copied()
     }
 
-    fn links_of(&self, at: Option<NodeIndex>) -> Option<&Links> {
-        match at {
-            Some(at) => self.links.get(at as usize),
-            None => Some(&self.roots),
-        }
-    }
-
-    fn links_mut(&mut self, at: Option<NodeIndex>) -> Option<&mut Links> {
-        match at {
-            Some(at) => self.links.get_mut(at as usize),
-            None => Some(&mut self.roots),
-        }
-    }
-
     pub(super) fn links(&self, at: NodeIndex) -> Links {
         self.links.get(at as usize).copied().unwrap_or_default()
     }
 
     pub(super) fn parent(&self, at: NodeIndex) -> Option<NodeIndex> {
-        some(self.links(at).parent)
-    }
-
-    /// The first child of a process, or the first process without a parent. If `back`, the last one.
-    pub(super) fn first(&self, of: Option<NodeIndex>, back: bool) -> Option<NodeIndex> {
-        self.links_of(of).and_then(|links| some(if back { links.last } else { links.first }))
-    }
-
-    /// The next sibling. If `back`, the previous one.
-    pub(super) fn next(&self, at: NodeIndex, back: bool) -> Option<NodeIndex> {
-        let links = self.links(at);
-        some(if back { links.previous } else { links.next })
+        Some(self.links(at).parent).filter(|parent| *parent != NONE)
     }
 
     /// The children of a process, or the processes without a parent, in the order of their starts.
-    pub(super) fn children(&self, of: Option<NodeIndex>) -> impl Iterator<Item = NodeIndex> {
-        std::iter::successors(self.first(of, false), |at| self.next(*at, false))
+    pub(super) fn children(&self, of: Option<NodeIndex>) -> impl DoubleEndedIterator<Item = NodeIndex> {
+        let of = of.unwrap_or(NONE);
+        let all = (of, BootNanos(0), Tgid(0), 0)..=(of, BootNanos(u64::MAX), Tgid(u32::MAX), NONE);
+        self.children.range(all).map(|(.., at)| *at)
     }
 
     /// Updates the state that building the rows reads.
@@ -276,7 +254,7 @@ impl Nodes {
         if changed {
             self.flag(at);
         }
-        let ended = seen.event.body.exit().filter(|_| self.first(Some(at), false).is_none());
+        let ended = seen.event.body.exit().filter(|_| self.children(Some(at)).next().is_none());
         let ran = ended.map(|_| (process.short_command().into(), seen.ran_ns()));
         let ran = ran.filter(|_| self.get(at).is_some_and(|node| node.exec.is_some()));
         self.works(at, |work| {
@@ -459,46 +437,17 @@ impl Nodes {
         Some(at)
     }
 
-    /// Inserts a child in the order of the starts. It is usually the last one.
-    fn link(&mut self, parent: Option<NodeIndex>, child: NodeIndex, key: ProcessKey) {
-        let order = |key: ProcessKey| (key.start, key.tgid);
-        let mut before = self.first(parent, true);
-        while let Some(at) = before {
-            if self.get(at).is_some_and(|node| order(node.process.key) <= order(key)) {
-                break;
-            }
-            before = self.next(at, true);
-        }
-        let after = match before {
-            Some(before) => self.next(before, false),
-            None => self.first(parent, false),
-        };
-        if let Some(links) = self.links.get_mut(child as usize) {
-            links.parent = parent.unwrap_or(NONE);
-            (links.previous, links.next) = (before.unwrap_or(NONE), after.unwrap_or(NONE));
-        }
-        self.join(parent, before, Some(child));
-        self.join(parent, Some(child), after);
-        self.stale = true;
+    /// Makes a process a child of `parent`.
+    fn link(&mut self, parent: Option<NodeIndex>, at: NodeIndex, key: ProcessKey) {
+        self.unlink(at, key);
+        let parent = parent.unwrap_or(NONE);
+        self.links.get_mut(at as usize).into_iter().for_each(|links| links.parent = parent);
+        self.children.insert((parent, key.start, key.tgid, at));
     }
 
-    fn unlink(&mut self, at: NodeIndex) {
-        let (parent, links) = (self.parent(at), self.links(at));
-        self.join(parent, some(links.previous), some(links.next));
+    fn unlink(&mut self, at: NodeIndex, key: ProcessKey) {
+        self.children.remove(&(self.links(at).parent, key.start, key.tgid, at));
         self.stale = true;
-    }
-
-    /// Links two children to each other. `None` as `before` makes `after` the first one; `None` as `after` makes `before` the last one.
-    fn join(&mut self, parent: Option<NodeIndex>, before: Option<NodeIndex>, after: Option<NodeIndex>) {
-        let (first, last) = (after.unwrap_or(NONE), before.unwrap_or(NONE));
-        match before {
-            Some(before) => self.links_mut(Some(before)).into_iter().for_each(|links| links.next = first),
-            None => self.links_mut(parent).into_iter().for_each(|links| links.first = first),
-        }
-        match after {
-            Some(after) => self.links_mut(Some(after)).into_iter().for_each(|links| links.previous = last),
-            None => self.links_mut(parent).into_iter().for_each(|links| links.last = last),
-        }
     }
 
     /// Links a process to a parent that was not in the tree before.
@@ -508,7 +457,6 @@ impl Nodes {
         let Some(parent) = parent else { return };
         let line = std::iter::successors(Some(parent), |above| self.parent(*above)).take(GENERATIONS);
         if line.clone().count() < GENERATIONS && line.into_iter().all(|above| above != at) {
-            self.unlink(at);
             self.link(Some(parent), at, process.key);
         }
     }
@@ -541,10 +489,9 @@ impl Nodes {
         if self.current.get(&key.tgid) == Some(&at) {
             self.current.remove(&key.tgid);
         }
-        self.unlink(at);
+        self.unlink(at, key);
         let children: Vec<NodeIndex> = self.children(Some(at)).collect();
         for child in children {
-            self.unlink(child);
             let key = self.get(child).map(|child| child.process.key);
             key.into_iter().for_each(|key| self.link(None, child, key));
         }

@@ -1,6 +1,6 @@
 //! What running processes use, while the tree of now is shown.
 
-use super::node::Measurement;
+use crate::app::input::Measurement;
 use crate::app::views::View;
 use crate::app::{App, Usage};
 use tracetui_events::event::process::ProcessKey;
