@@ -12,7 +12,7 @@ use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
 use foldhash::{HashMap, HashSet};
 use regex::bytes::Regex;
-pub(crate) use seen::{Key, Owned, Owner, Seen};
+pub(crate) use seen::{Key, Owned, Owner, Seen, process};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::Duration;
@@ -59,17 +59,12 @@ struct BuiltFrom {
     changes: (u64, Option<BootNanos>),
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Measure {
-    Number(Reverse<u64>),
-    Text(Vec<u8>),
-}
-
 /// A program or an attachment before it has a place.
 struct Made<'a> {
     key: Key,
     owned: Owned,
-    measure: Measure,
+    /// What it is sorted by: a number, the largest first, or a text.
+    measure: (Reverse<u64>, Vec<u8>),
     new: bool,
     seen: Seen<'a>,
 }
@@ -502,14 +497,15 @@ impl ViewState for Bpf {
 }
 
 impl Order {
-    fn measure(self, seen: &Seen<'_>) -> Measure {
+    fn measure(self, seen: &Seen<'_>) -> (Reverse<u64>, Vec<u8>) {
+        let (runs, ns) = seen.load().unwrap_or_default();
         match self {
-            Order::Id => Measure::Number(Reverse(0)),
-            Order::Type => Measure::Text(seen.type_name().as_bytes().to_vec()),
-            Order::Name => Measure::Text(seen.name().to_vec()),
-            Order::Target => Measure::Text(seen.target(Charset::Utf8).into_bytes()),
-            Order::Runs => Measure::Number(Reverse(seen.load().map_or(0, |(runs, _)| runs))),
-            Order::Cpu => Measure::Number(Reverse(seen.load().map_or(0, |(_, ns)| ns))),
+            Order::Id => (Reverse(0), Vec::new()),
+            Order::Type => (Reverse(0), seen.type_name().into()),
+            Order::Name => (Reverse(0), seen.name().to_vec()),
+            Order::Target => (Reverse(0), seen.target(Charset::Utf8).into_bytes()),
+            Order::Runs => (Reverse(runs), Vec::new()),
+            Order::Cpu => (Reverse(ns), Vec::new()),
         }
     }
 }
