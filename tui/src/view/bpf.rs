@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::bpf::{Group, Key, NAMED, Order, Owned, Owner, Seen};
+use crate::app::views::bpf::{Group, Key, NAMED, Order, Owned, Owner, Seen, process};
 use crate::app::views::columns::{BpfColumn as Column, automatic};
 use foldhash::HashMap;
 use ratatui::Frame;
@@ -432,7 +432,7 @@ pub(super) fn ended(event: &Event<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let gone = || bpf.gone_program(program).map(|gone| &gone.facts);
     let facts = bpf.program(program).or_else(gone).filter(|facts| program.0 != 0 && facts.loaded <= at);
     let who = |by: Option<&BpfDoer>| {
-        by.map(|by| format!("by {}[{}] ", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)).unwrap_or_default()
+        by.map(|by| format!("by {} ", process(&by.comm, by.tgid, theme.charset))).unwrap_or_default()
     };
     let when = |time: BootNanos| clock(time.0, world.clock_offset, app);
     let mut lines = Vec::new();
@@ -538,8 +538,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     for (nth, other) in others.filter(|_| seen.id.0 != 0).take(OTHERS).enumerate() {
         named(if nth == 0 { "also on" } else { "" }, &place(other, theme.charset), plain);
     }
-    let [attacher, loader] =
-        seen.by.map(|by| by.map(|by| format!("{}[{}]", text::value_in(&by.comm, theme.charset, 64), by.tgid.0)));
+    let [attacher, loader] = seen.by.map(|by| by.map(|by| process(&by.comm, by.tgid, theme.charset)));
     if let Some(attacher) = attacher {
         named("by", &attacher, plain);
     }

@@ -24,14 +24,12 @@ use tracetui_shared::time::BootNanos;
 pub struct Programs {
     programs: BTreeMap<ProgId, BpfProgram>,
     attachments: BTreeMap<u32, BpfAttachment>,
-    /// The keys of the attachments that have links.
-    links: BTreeSet<(LinkId, u32)>,
     /// The keys of the attachments of each program.
     of_program: BTreeSet<(ProgId, u32)>,
     /// The hidden programs, in the order of discovery.
     pub hidden: Vec<BpfHidden>,
     holders: BTreeMap<(ProgId, LinkId), BpfHolders>,
-    runs: BTreeMap<ProgId, Ran>,
+    runs: BTreeMap<ProgId, BpfRuns>,
     counting: Counting,
     last_inventory: Option<BpfInventory>,
     /// Bytes of programs, attachments and runs.
@@ -50,36 +48,14 @@ pub struct Programs {
     pub changes: u64,
 }
 
-#[derive(Debug)]
-struct Ran {
-    runs: BpfRuns,
-    /// Runs and nanoseconds before the count with this number.
-    before: (u64, u64),
-    number: u64,
-    /// The number of the last count, with its runs and nanoseconds, if newer values of a count that has not ended are known: an
-    /// inventory reads the counters too.
-    last: Option<(u64, (u64, u64))>,
-}
-
-impl Ran {
-    /// Runs and nanoseconds during the count with this number; zeros without a frame of that count.
-    fn during(&self, number: u64) -> (u64, u64) {
-        let Ran { runs, before: (count, time), .. } = self;
-        match self.last {
-            _ if self.number == number => (runs.count.saturating_sub(*count), runs.time.saturating_sub(*time)),
-            Some((last, ran)) if last == number => ran,
-            _ => (0, 0),
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Counting {
-    number: u64,
     /// The time of the last count; `None` if the kernel does not count.
     at: Option<BootNanos>,
     /// The time between the last two counts, in nanoseconds.
     between_ns: Option<u64>,
+    /// The runs at the count before the last one, and at the last one.
+    runs: [BTreeMap<ProgId, BpfRuns>; 2],
 }
 
 /// How often a program ran between the last two counts.
@@ -120,6 +96,9 @@ fn program_of_load(event: &Bpf<'_>, id: ProgId, time: BootNanos) -> BpfProgram {
         ..BpfProgram::default()
     }
 }
+
+/// Of a program: now, and at two counts.
+const BYTES_OF_RUNS: usize = 3 * 2 * size_of::<BpfRuns>();
 
 fn bytes_of_program(program: &BpfProgram) -> usize {
     2 * size_of::<BpfProgram>() + text_of_program(program)
@@ -185,12 +164,7 @@ impl Programs {
     }
 
     pub fn attachment_of_link(&self, id: LinkId) -> Option<&BpfAttachment> {
-        self.attachment(self.key_of_link(id)?)
-    }
-
-    /// The key of the attachment of a link: the last one, if there are several.
-    fn key_of_link(&self, id: LinkId) -> Option<u32> {
-        self.links.range((id, 0)..=(id, u32::MAX)).next_back().map(|(_, key)| *key)
+        self.attachments.values().rfind(|facts| facts.link == id && id.0 != 0)
     }
 
     /// The attachments of a program, in the order of discovery.
@@ -209,17 +183,19 @@ impl Programs {
 
     /// How often a program ran; `None` if runs are not counted.
     pub fn runs(&self, id: ProgId) -> Option<&BpfRuns> {
-        self.runs.get(&id).map(|ran| &ran.runs)
+        self.runs.get(&id)
     }
 
     /// How often a program ran between the last two counts. `None` if runs are not counted, or if the program was not loaded during
     /// all of that time.
     pub fn rate(&self, id: ProgId) -> Option<Rate> {
-        let Counting { number, at: Some(at), between_ns: Some(between) } = self.counting else { return None };
+        let Counting { at: Some(at), between_ns: Some(between), ref runs } = self.counting else { return None };
         if self.program(id).is_some_and(|program| program.loaded.0 + between > at.0) {
             return None;
         }
-        let (count, time) = self.runs.get(&id).map_or((0, 0), |ran| ran.during(number - 1));
+        // Without a frame, there were no runs.
+        let [before, last] = runs.each_ref().map(|runs| runs.get(&id).map_or((0, 0), |ran| (ran.count, ran.time)));
+        let (count, time) = (last.0.saturating_sub(before.0), last.1.saturating_sub(before.1));
         let milli_runs = u128::from(count) * 1_000_000_000_000 / u128::from(between);
         Some(Rate { milli_runs: u64::try_from(milli_runs).unwrap_or(u64::MAX), mean_ns: time.checked_div(count) })
     }
@@ -420,7 +396,7 @@ impl Programs {
     }
 
     fn remove_runs(&mut self, id: ProgId) {
-        self.bytes -= self.runs.remove(&id).map_or(0, |_| 2 * size_of::<Ran>());
+        self.bytes -= self.runs.remove(&id).map_or(0, |_| BYTES_OF_RUNS);
     }
 
     fn remove_holders(&mut self, of: (ProgId, LinkId)) -> Option<BpfHolders> {
@@ -447,17 +423,9 @@ impl Programs {
 
     pub(super) fn add_runs(&mut self, runs: BpfRuns) {
         self.changes += 1;
-        let number = self.counting.number;
-        // Without an earlier frame, there were no runs.
-        let (before, last) = match self.runs.get(&runs.id) {
-            Some(ran) if ran.number == number => (ran.before, ran.last),
-            Some(ran) => ((ran.runs.count, ran.runs.time), Some((ran.number, ran.during(ran.number)))),
-            None => ((0, 0), None),
-        };
         self.remove_runs(runs.id);
-        let bytes = 2 * size_of::<Ran>();
-        if self.take_room(bytes) {
-            self.runs.insert(runs.id, Ran { runs, before, number, last });
+        if self.take_room(BYTES_OF_RUNS) {
+            self.runs.insert(runs.id, runs);
         }
     }
 
@@ -466,7 +434,8 @@ impl Programs {
         let last = self.counting.at.filter(|_| counted.on);
         let between_ns = last.map(|last| counted.at.since(last)).filter(|ns| *ns > 0);
         let at = counted.on.then_some(counted.at);
-        self.counting = Counting { number: self.counting.number + 1, at, between_ns };
+        let [_, before] = std::mem::take(&mut self.counting.runs);
+        self.counting = Counting { at, between_ns, runs: [before, self.runs.clone()] };
     }
 
     /// Applies a change of an attachment. `at` is the time at which it came or ended.
@@ -475,7 +444,6 @@ impl Programs {
         let before = self.attachments.remove(&attachment.key);
         if let Some(before) = &before {
             self.bytes -= bytes_of_attachment(before);
-            self.links.remove(&(before.link, before.key));
             self.of_program.remove(&(before.program, before.key));
         }
         match before {
@@ -493,9 +461,6 @@ impl Programs {
         }
         let bytes = bytes_of_attachment(&attachment);
         if self.take_room(bytes) {
-            if attachment.link.0 != 0 {
-                self.links.insert((attachment.link, attachment.key));
-            }
             self.of_program.insert((attachment.program, attachment.key));
             self.attachments.insert(attachment.key, attachment);
         }
@@ -503,7 +468,8 @@ impl Programs {
 
     /// Ends the attachment of a link.
     pub(crate) fn end_link(&mut self, link: LinkId, at: BootNanos) {
-        self.key_of_link(link).into_iter().for_each(|key| self.end_attachment(key, at));
+        let key = self.attachment_of_link(link).map(|facts| facts.key);
+        key.into_iter().for_each(|key| self.end_attachment(key, at));
     }
 
     pub(crate) fn end_attachment(&mut self, key: u32, at: BootNanos) {
@@ -547,7 +513,7 @@ impl Programs {
         }
         self.hidden.iter().for_each(|hidden| HostFrame::BpfHidden(hidden.clone()).push(time, out));
         self.holders.values().for_each(|all| HostFrame::BpfHolders(all.clone()).push(time, out));
-        self.runs.values().for_each(|ran| HostFrame::BpfRuns(ran.runs).push(time, out));
+        self.runs.values().for_each(|runs| HostFrame::BpfRuns(*runs).push(time, out));
         self.last_inventory.iter().for_each(|taken| HostFrame::BpfInventory(taken.clone()).push(time, out));
     }
 }

@@ -83,30 +83,28 @@ impl<'a> Bpf<'a> {
         }
     }
 
-    /// The object that it made: the loaded program, the link, or the attachment without one. `None` if it failed, or if the inventory does
+    /// The object that it is about: a program, a link, or an attachment without one. `None` if the call failed, or if the inventory does
     /// not list such objects.
-    pub(crate) fn made(&self) -> Option<BpfMade> {
+    fn object(&self) -> Option<BpfMade> {
         let BpfRecord { prog_id, link_id, ret, .. } = self.record();
-        let (program, link) = (ProgId(prog_id), LinkId(link_id));
-        match (self.op(), self.via().and_then(Via::named)) {
-            _ if ret < 0 => None,
-            ("load", via) if program.0 != 0 => Some(BpfMade { program, link: LinkId(0), via }),
-            ("attach", via @ Some(Via::Link)) if self.has(has::LINK) && link.0 != 0 => {
-                Some(BpfMade { program: ProgId(0), link, via })
-            }
-            ("attach", via @ Some(_)) if via != Some(Via::Link) && program.0 != 0 => {
-                Some(BpfMade { program, link: LinkId(0), via })
-            }
-            _ => None,
-        }
+        let via = self.via().and_then(Via::named);
+        let (program, link) = match via {
+            Some(Via::Link) if self.has(has::LINK) => (ProgId(0), LinkId(link_id)),
+            Some(Via::Link) => (ProgId(0), LinkId(0)),
+            _ => (ProgId(prog_id), LinkId(0)),
+        };
+        let is_listed = (program.0 != 0 || link.0 != 0) && (via.is_some() || self.is_of_program());
+        (ret >= 0 && is_listed).then_some(BpfMade { program, link, via })
+    }
+
+    /// The object that it made: the loaded program, the link, or the attachment without one.
+    pub(crate) fn made(&self) -> Option<BpfMade> {
+        self.object().filter(|_| matches!(self.op(), "load" | "attach"))
     }
 
     /// The attachment without a link that it ended, if it names the program.
     pub(crate) fn detached(&self) -> Option<BpfMade> {
-        let BpfRecord { prog_id, ret, .. } = self.record();
-        let via = self.via().and_then(Via::named).filter(|via| *via != Via::Link)?;
-        let is_end = self.op() == "detach" && ret >= 0 && prog_id != 0;
-        is_end.then_some(BpfMade { program: ProgId(prog_id), link: LinkId(0), via: Some(via) })
+        self.object().filter(|object| self.op() == "detach" && object.link.0 == 0)
     }
 
     /// Whether the type of the program is known. The kernel's own stream of programs does not report it.
@@ -496,16 +494,14 @@ impl<'a> Payload<'a> for Bpf<'a> {
     }
 
     fn ended(&self) -> Option<(Option<Object>, ProgId)> {
-        let BpfRecord { prog_id, link_id, ret, .. } = self.record();
-        let program = ProgId(prog_id);
-        let link = Object::Link(LinkId(link_id));
-        match (self.op(), self.via()) {
-            _ if ret < 0 => None,
-            ("unload", _) if prog_id != 0 => Some((Some(Object::Program(program)), program)),
-            ("detach", Some("link")) if self.has(has::LINK) && link_id != 0 => Some((Some(link), program)),
-            ("detach", _) => Some((None, program)),
-            _ => None,
-        }
+        let BpfRecord { prog_id, ret, .. } = self.record();
+        let object = match (self.op(), self.object()) {
+            ("unload", Some(BpfMade { program, .. })) => Some(Object::Program(program)),
+            ("detach", Some(BpfMade { link, .. })) if link.0 != 0 => Some(Object::Link(link)),
+            ("detach", _) if ret >= 0 => None,
+            _ => return None,
+        };
+        Some((object, ProgId(prog_id)))
     }
 
     fn result(&self, out: &mut Vec<u8>) {

@@ -1,145 +1,26 @@
 //! Names of the numbers of the kernel: errors, signals, open flags, BPF types. Each table names its UAPI header.
 
+/// The word with a number, counted from 0; `None` if there is none, or `-` stands for it.
+fn word(words: &'static str, number: u32) -> Option<&'static str> {
+    words.split(' ').nth(number as usize).filter(|word| *word != "-")
+}
+
 /// `errno` by number:
 /// [errno-base.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/errno-base.h) and
 /// [errno.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/errno.h) of
 /// include/uapi/asm-generic. x86-64 uses them unchanged.
-const ERRNO: [&str; 134] = [
-    "",
-    "EPERM",
-    "ENOENT",
-    "ESRCH",
-    "EINTR",
-    "EIO",
-    "ENXIO",
-    "E2BIG",
-    "ENOEXEC",
-    "EBADF",
-    "ECHILD",
-    "EAGAIN",
-    "ENOMEM",
-    "EACCES",
-    "EFAULT",
-    "ENOTBLK",
-    "EBUSY",
-    "EEXIST",
-    "EXDEV",
-    "ENODEV",
-    "ENOTDIR",
-    "EISDIR",
-    "EINVAL",
-    "ENFILE",
-    "EMFILE",
-    "ENOTTY",
-    "ETXTBSY",
-    "EFBIG",
-    "ENOSPC",
-    "ESPIPE",
-    "EROFS",
-    "EMLINK",
-    "EPIPE",
-    "EDOM",
-    "ERANGE",
-    "EDEADLK",
-    "ENAMETOOLONG",
-    "ENOLCK",
-    "ENOSYS",
-    "ENOTEMPTY",
-    "ELOOP",
-    "",
-    "ENOMSG",
-    "EIDRM",
-    "ECHRNG",
-    "EL2NSYNC",
-    "EL3HLT",
-    "EL3RST",
-    "ELNRNG",
-    "EUNATCH",
-    "ENOCSI",
-    "EL2HLT",
-    "EBADE",
-    "EBADR",
-    "EXFULL",
-    "ENOANO",
-    "EBADRQC",
-    "EBADSLT",
-    "",
-    "EBFONT",
-    "ENOSTR",
-    "ENODATA",
-    "ETIME",
-    "ENOSR",
-    "ENONET",
-    "ENOPKG",
-    "EREMOTE",
-    "ENOLINK",
-    "EADV",
-    "ESRMNT",
-    "ECOMM",
-    "EPROTO",
-    "EMULTIHOP",
-    "EDOTDOT",
-    "EBADMSG",
-    "EOVERFLOW",
-    "ENOTUNIQ",
-    "EBADFD",
-    "EREMCHG",
-    "ELIBACC",
-    "ELIBBAD",
-    "ELIBSCN",
-    "ELIBMAX",
-    "ELIBEXEC",
-    "EILSEQ",
-    "ERESTART",
-    "ESTRPIPE",
-    "EUSERS",
-    "ENOTSOCK",
-    "EDESTADDRREQ",
-    "EMSGSIZE",
-    "EPROTOTYPE",
-    "ENOPROTOOPT",
-    "EPROTONOSUPPORT",
-    "ESOCKTNOSUPPORT",
-    "EOPNOTSUPP",
-    "EPFNOSUPPORT",
-    "EAFNOSUPPORT",
-    "EADDRINUSE",
-    "EADDRNOTAVAIL",
-    "ENETDOWN",
-    "ENETUNREACH",
-    "ENETRESET",
-    "ECONNABORTED",
-    "ECONNRESET",
-    "ENOBUFS",
-    "EISCONN",
-    "ENOTCONN",
-    "ESHUTDOWN",
-    "ETOOMANYREFS",
-    "ETIMEDOUT",
-    "ECONNREFUSED",
-    "EHOSTDOWN",
-    "EHOSTUNREACH",
-    "EALREADY",
-    "EINPROGRESS",
-    "ESTALE",
-    "EUCLEAN",
-    "ENOTNAM",
-    "ENAVAIL",
-    "EISNAM",
-    "EREMOTEIO",
-    "EDQUOT",
-    "ENOMEDIUM",
-    "EMEDIUMTYPE",
-    "ECANCELED",
-    "ENOKEY",
-    "EKEYEXPIRED",
-    "EKEYREVOKED",
-    "EKEYREJECTED",
-    "EOWNERDEAD",
-    "ENOTRECOVERABLE",
-    "ERFKILL",
-    "EHWPOISON",
-];
+const ERRNO: &str = "\
+    - EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST \
+    EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM \
+    ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG \
+    EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET \
+    ENOPKG EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG \
+    ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ EMSGSIZE \
+    EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE \
+    EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN \
+    ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL \
+    EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD \
+    ENOTRECOVERABLE ERFKILL EHWPOISON";
 
 /// Errors internal to the kernel that a traced call can return when a signal interrupts it:
 /// [include/linux/errno.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/errno.h).
@@ -159,7 +40,7 @@ pub fn err(ret: i32) -> Option<&'static str> {
     if !(-4095..0).contains(&ret) {
         return None;
     }
-    let known = usize::try_from(-ret).ok().and_then(|n| ERRNO.get(n).copied()).filter(|name| !name.is_empty());
+    let known = word(ERRNO, ret.unsigned_abs());
     let own = || KERNEL_ERRNO.iter().find(|(n, _)| *n == -ret).map(|(_, name)| *name);
     Some(known.or_else(own).unwrap_or("EUNKNOWN"))
 }
@@ -167,77 +48,17 @@ pub fn err(ret: i32) -> Option<&'static str> {
 /// Signals by number:
 /// [include/uapi/asm-generic/signal.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/asm-generic/signal.h).
 /// The names of the real-time signals are those of `kill -l`.
-const SIGNALS: [&str; 65] = [
-    "",
-    "SIGHUP",
-    "SIGINT",
-    "SIGQUIT",
-    "SIGILL",
-    "SIGTRAP",
-    "SIGABRT",
-    "SIGBUS",
-    "SIGFPE",
-    "SIGKILL",
-    "SIGUSR1",
-    "SIGSEGV",
-    "SIGUSR2",
-    "SIGPIPE",
-    "SIGALRM",
-    "SIGTERM",
-    "SIGSTKFLT",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGSTOP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGVTALRM",
-    "SIGPROF",
-    "SIGWINCH",
-    "SIGIO",
-    "SIGPWR",
-    "SIGSYS",
-    "SIG32",
-    "SIG33",
-    "SIGRTMIN",
-    "SIGRTMIN+1",
-    "SIGRTMIN+2",
-    "SIGRTMIN+3",
-    "SIGRTMIN+4",
-    "SIGRTMIN+5",
-    "SIGRTMIN+6",
-    "SIGRTMIN+7",
-    "SIGRTMIN+8",
-    "SIGRTMIN+9",
-    "SIGRTMIN+10",
-    "SIGRTMIN+11",
-    "SIGRTMIN+12",
-    "SIGRTMIN+13",
-    "SIGRTMIN+14",
-    "SIGRTMIN+15",
-    "SIGRTMAX-14",
-    "SIGRTMAX-13",
-    "SIGRTMAX-12",
-    "SIGRTMAX-11",
-    "SIGRTMAX-10",
-    "SIGRTMAX-9",
-    "SIGRTMAX-8",
-    "SIGRTMAX-7",
-    "SIGRTMAX-6",
-    "SIGRTMAX-5",
-    "SIGRTMAX-4",
-    "SIGRTMAX-3",
-    "SIGRTMAX-2",
-    "SIGRTMAX-1",
-    "SIGRTMAX",
-];
+const SIGNALS: &str = "\
+    - SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV SIGUSR2 SIGPIPE SIGALRM \
+    SIGTERM SIGSTKFLT SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGXCPU SIGXFSZ SIGVTALRM SIGPROF \
+    SIGWINCH SIGIO SIGPWR SIGSYS SIG32 SIG33 SIGRTMIN SIGRTMIN+1 SIGRTMIN+2 SIGRTMIN+3 SIGRTMIN+4 SIGRTMIN+5 \
+    SIGRTMIN+6 SIGRTMIN+7 SIGRTMIN+8 SIGRTMIN+9 SIGRTMIN+10 SIGRTMIN+11 SIGRTMIN+12 SIGRTMIN+13 SIGRTMIN+14 \
+    SIGRTMIN+15 SIGRTMAX-14 SIGRTMAX-13 SIGRTMAX-12 SIGRTMAX-11 SIGRTMAX-10 SIGRTMAX-9 SIGRTMAX-8 SIGRTMAX-7 \
+    SIGRTMAX-6 SIGRTMAX-5 SIGRTMAX-4 SIGRTMAX-3 SIGRTMAX-2 SIGRTMAX-1 SIGRTMAX";
 
 /// The name of a signal; `None` for 0 and for numbers outside of the table.
 pub fn signal(number: u32) -> Option<&'static str> {
-    SIGNALS.get(number as usize).copied().filter(|name| !name.is_empty())
+    word(SIGNALS, number)
 }
 
 /// The bits of the access mode in the open flags.
@@ -362,182 +183,56 @@ pub fn access_letters(flags: u64) -> &'static str {
 }
 
 /// `enum bpf_prog_type`, include/uapi/linux/bpf.h (7.x).
-const PROG_TYPES: &[&str] = &[
-    "unspec",
-    "socket_filter",
-    "kprobe",
-    "sched_cls",
-    "sched_act",
-    "tracepoint",
-    "xdp",
-    "perf_event",
-    "cgroup_skb",
-    "cgroup_sock",
-    "lwt_in",
-    "lwt_out",
-    "lwt_xmit",
-    "sock_ops",
-    "sk_skb",
-    "cgroup_device",
-    "sk_msg",
-    "raw_tracepoint",
-    "cgroup_sock_addr",
-    "lwt_seg6local",
-    "lirc_mode2",
-    "sk_reuseport",
-    "flow_dissector",
-    "cgroup_sysctl",
-    "raw_tracepoint_writable",
-    "cgroup_sockopt",
-    "tracing",
-    "struct_ops",
-    "ext",
-    "lsm",
-    "sk_lookup",
-    "syscall",
-    "netfilter",
-];
+const PROG_TYPES: &str = "\
+    unspec socket_filter kprobe sched_cls sched_act tracepoint xdp perf_event cgroup_skb cgroup_sock lwt_in lwt_out \
+    lwt_xmit sock_ops sk_skb cgroup_device sk_msg raw_tracepoint cgroup_sock_addr lwt_seg6local lirc_mode2 \
+    sk_reuseport flow_dissector cgroup_sysctl raw_tracepoint_writable cgroup_sockopt tracing struct_ops ext lsm \
+    sk_lookup syscall netfilter";
 
 /// The name of a program type, as in bpftool.
 pub fn prog_type(number: u32) -> Option<&'static str> {
-    PROG_TYPES.get(number as usize).copied()
+    word(PROG_TYPES, number)
 }
 
 /// `enum bpf_attach_type`, include/uapi/linux/bpf.h (7.x).
-const ATTACH_TYPES: &[&str] = &[
-    "cgroup_inet_ingress",
-    "cgroup_inet_egress",
-    "cgroup_inet_sock_create",
-    "cgroup_sock_ops",
-    "sk_skb_stream_parser",
-    "sk_skb_stream_verdict",
-    "cgroup_device",
-    "sk_msg_verdict",
-    "cgroup_inet4_bind",
-    "cgroup_inet6_bind",
-    "cgroup_inet4_connect",
-    "cgroup_inet6_connect",
-    "cgroup_inet4_post_bind",
-    "cgroup_inet6_post_bind",
-    "cgroup_udp4_sendmsg",
-    "cgroup_udp6_sendmsg",
-    "lirc_mode2",
-    "flow_dissector",
-    "cgroup_sysctl",
-    "cgroup_udp4_recvmsg",
-    "cgroup_udp6_recvmsg",
-    "cgroup_getsockopt",
-    "cgroup_setsockopt",
-    "trace_raw_tp",
-    "trace_fentry",
-    "trace_fexit",
-    "modify_return",
-    "lsm_mac",
-    "trace_iter",
-    "cgroup_inet4_getpeername",
-    "cgroup_inet6_getpeername",
-    "cgroup_inet4_getsockname",
-    "cgroup_inet6_getsockname",
-    "xdp_devmap",
-    "cgroup_inet_sock_release",
-    "xdp_cpumap",
-    "sk_lookup",
-    "xdp",
-    "sk_skb_verdict",
-    "sk_reuseport_select",
-    "sk_reuseport_select_or_migrate",
-    "perf_event",
-    "trace_kprobe_multi",
-    "lsm_cgroup",
-    "struct_ops",
-    "netfilter",
-    "tcx_ingress",
-    "tcx_egress",
-    "trace_uprobe_multi",
-    "cgroup_unix_connect",
-    "cgroup_unix_sendmsg",
-    "cgroup_unix_recvmsg",
-    "cgroup_unix_getpeername",
-    "cgroup_unix_getsockname",
-    "netkit_primary",
-    "netkit_peer",
-    "trace_kprobe_session",
-    "trace_uprobe_session",
-    "trace_fsession",
-];
+const ATTACH_TYPES: &str = "\
+    cgroup_inet_ingress cgroup_inet_egress cgroup_inet_sock_create cgroup_sock_ops sk_skb_stream_parser \
+    sk_skb_stream_verdict cgroup_device sk_msg_verdict cgroup_inet4_bind cgroup_inet6_bind cgroup_inet4_connect \
+    cgroup_inet6_connect cgroup_inet4_post_bind cgroup_inet6_post_bind cgroup_udp4_sendmsg cgroup_udp6_sendmsg \
+    lirc_mode2 flow_dissector cgroup_sysctl cgroup_udp4_recvmsg cgroup_udp6_recvmsg cgroup_getsockopt \
+    cgroup_setsockopt trace_raw_tp trace_fentry trace_fexit modify_return lsm_mac trace_iter \
+    cgroup_inet4_getpeername cgroup_inet6_getpeername cgroup_inet4_getsockname cgroup_inet6_getsockname xdp_devmap \
+    cgroup_inet_sock_release xdp_cpumap sk_lookup xdp sk_skb_verdict sk_reuseport_select \
+    sk_reuseport_select_or_migrate perf_event trace_kprobe_multi lsm_cgroup struct_ops netfilter tcx_ingress \
+    tcx_egress trace_uprobe_multi cgroup_unix_connect cgroup_unix_sendmsg cgroup_unix_recvmsg \
+    cgroup_unix_getpeername cgroup_unix_getsockname netkit_primary netkit_peer trace_kprobe_session \
+    trace_uprobe_session trace_fsession";
 
 /// The name of an attach type, lower case and without `BPF_`.
 pub fn attach_type(number: u32) -> Option<&'static str> {
-    ATTACH_TYPES.get(number as usize).copied()
+    word(ATTACH_TYPES, number)
 }
 
 /// `enum bpf_link_type`, include/uapi/linux/bpf.h (7.x).
-const LINK_TYPES: &[&str] = &[
-    "unspec",
-    "raw_tracepoint",
-    "tracing",
-    "cgroup",
-    "iter",
-    "netns",
-    "xdp",
-    "perf_event",
-    "kprobe_multi",
-    "struct_ops",
-    "netfilter",
-    "tcx",
-    "uprobe_multi",
-    "netkit",
-    "sockmap",
-    "tracing_multi",
-];
+const LINK_TYPES: &str = "\
+    unspec raw_tracepoint tracing cgroup iter netns xdp perf_event kprobe_multi struct_ops netfilter tcx \
+    uprobe_multi netkit sockmap tracing_multi";
 
 /// The name of a link type, lower case and without `BPF_LINK_TYPE_`.
 pub fn link_type(number: u32) -> Option<&'static str> {
-    LINK_TYPES.get(number as usize).copied()
+    word(LINK_TYPES, number)
 }
 
 /// `enum bpf_map_type`, include/uapi/linux/bpf.h (7.x).
-const MAP_TYPES: &[&str] = &[
-    "unspec",
-    "hash",
-    "array",
-    "prog_array",
-    "perf_event_array",
-    "percpu_hash",
-    "percpu_array",
-    "stack_trace",
-    "cgroup_array",
-    "lru_hash",
-    "lru_percpu_hash",
-    "lpm_trie",
-    "array_of_maps",
-    "hash_of_maps",
-    "devmap",
-    "sockmap",
-    "cpumap",
-    "xskmap",
-    "sockhash",
-    "cgroup_storage",
-    "reuseport_sockarray",
-    "percpu_cgroup_storage",
-    "queue",
-    "stack",
-    "sk_storage",
-    "devmap_hash",
-    "struct_ops",
-    "ringbuf",
-    "inode_storage",
-    "task_storage",
-    "bloom_filter",
-    "user_ringbuf",
-    "cgrp_storage",
-    "arena",
-    "insn_array",
-];
+const MAP_TYPES: &str = "\
+    unspec hash array prog_array perf_event_array percpu_hash percpu_array stack_trace cgroup_array lru_hash \
+    lru_percpu_hash lpm_trie array_of_maps hash_of_maps devmap sockmap cpumap xskmap sockhash cgroup_storage \
+    reuseport_sockarray percpu_cgroup_storage queue stack sk_storage devmap_hash struct_ops ringbuf inode_storage \
+    task_storage bloom_filter user_ringbuf cgrp_storage arena insn_array";
 
 /// The name of a map type, as in bpftool.
 pub fn map_type(number: u32) -> Option<&'static str> {
-    MAP_TYPES.get(number as usize).copied()
+    word(MAP_TYPES, number)
 }
 
 /// The errors of ordinary work: files and processes are looked up where they may not be, and calls do not wait.

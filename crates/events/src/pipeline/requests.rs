@@ -14,7 +14,7 @@ use crate::event::open;
 use crate::frame::host::Counters;
 use crate::frame::{Batch, FrameRef};
 use foldhash::HashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, Slot};
@@ -29,36 +29,31 @@ struct Waiting {
     record: OpenRecord,
     place: u64,
     path: Box<[u8]>,
-    /// The number of the request, counted from 0.
-    number: u64,
+    address: u64,
+    /// When its process ended.
+    ended: Option<BootNanos>,
 }
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<Submitter>() + self.path.len()
+        2 * size_of::<Self>() + self.path.len()
     }
 }
 
 /// A process, by its id and start.
 type Process = (Tgid, BootNanos);
 
-#[derive(Debug, Default)]
-struct Submitter {
-    waiting: usize,
-    ended: Option<BootNanos>,
-}
-
 fn process_of(header: &FrameHeader) -> Process {
     (header.tgid, header.start)
 }
 
-/// The waiting requests to open a file, by address.
+/// The waiting requests to open a file.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    waiting: HashMap<u64, Waiting>,
-    submitters: HashMap<Process, Submitter>,
-    /// The addresses and numbers of the requests, oldest first. Some of them may be completed.
-    order: VecDeque<(u64, u64)>,
+    /// By the number of the request, counted from 0.
+    waiting: BTreeMap<u64, Waiting>,
+    /// The numbers of the requests, by address.
+    numbers: HashMap<u64, u64>,
     pub(super) bytes: usize,
     budget: Budget,
     /// The number of requests received.
@@ -96,15 +91,12 @@ impl Requests {
     /// Passes the waiting requests to `out`, oldest first, each with its number; then the ends of their processes, as
     /// exits without a record.
     pub(super) fn write_state(&self, mut out: impl FnMut(u64, FrameHeader, &[u8])) {
-        for (address, number) in &self.order {
-            let Some(request) = self.waiting.get(address).filter(|request| request.number == *number) else { continue };
-            let part = RequestPart { request: *address, place: request.place };
+        for (number, request) in &self.waiting {
+            let part = RequestPart { request: request.address, place: request.place };
             out(*number, request.header, &[request.record.as_bytes(), part.as_bytes(), &request.path].concat());
         }
-        let ended = self.submitters.iter().filter_map(|(process, submitter)| Some((submitter.ended?, *process)));
-        let mut ended: Vec<_> = ended.collect();
-        ended.sort_unstable();
-        for (time, (tgid, start)) in ended {
+        let ended = self.waiting.values().filter_map(|request| Some((request.ended?, process_of(&request.header))));
+        for (time, (tgid, start)) in BTreeSet::from_iter(ended) {
             let (kind, slot) = (Kind::Exit as u16, Slot::Exit as u16);
             out(0, FrameHeader { kind, slot, version: VERSION, time, tgid, start, ..FrameHeader::default() }, &[]);
         }
@@ -115,24 +107,25 @@ impl Requests {
         if frame.header.kind == Kind::Exit as u16 {
             return self.exit(&frame.header);
         }
-        let Some((record, part, path)) = parts(frame) else { return };
-        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
-        self.keep(part.request, Waiting { header: frame.header, record, place: part.place, path, number });
+        let Some((record, part, path)) = parts(frame).filter(|_| !self.waiting.contains_key(&number)) else { return };
+        self.take(part.request);
+        self.keep(number, frame.header, record, part, path);
     }
 
-    fn keep(&mut self, address: u64, waiting: Waiting) {
-        self.order.push_back((address, waiting.number));
+    fn keep(&mut self, number: u64, header: FrameHeader, record: OpenRecord, part: RequestPart, path: &[u8]) {
+        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
+        let RequestPart { request: address, place } = part;
+        let waiting = Waiting { header, record, place, path, address, ended: None };
         self.bytes += waiting.bytes();
-        self.submitters.entry(process_of(&waiting.header)).or_default().waiting += 1;
-        self.waiting.insert(address, waiting);
+        self.numbers.insert(address, number);
+        self.waiting.insert(number, waiting);
     }
 
     /// Handles the end of a process: its requests are executed or canceled
     /// ([`io_uring_files_cancel`](https://elixir.bootlin.com/linux/v6.12/source/kernel/exit.c)).
     fn exit(&mut self, header: &FrameHeader) {
-        if let Some(submitter) = self.submitters.get_mut(&process_of(header)) {
-            submitter.ended = Some(header.time);
-        }
+        let of_process = |request: &&mut Waiting| process_of(&request.header) == process_of(header);
+        self.waiting.values_mut().filter(of_process).for_each(|request| request.ended = Some(header.time));
     }
 
     /// Reports the requests whose completion will not be captured. At the end of the trace, these are all waiting requests. Before
@@ -140,13 +133,11 @@ impl Requests {
     /// post no completion event on success (`IOSQE_CQE_SKIP_SUCCESS`): they had one interval of the counters to fail.
     pub(super) fn count(&mut self, counters: &Counters, time: BootNanos, made: &mut Batch) {
         let since = std::mem::replace(&mut self.counted_at, time);
-        let has_ended = |process: &Process| {
-            self.submitters.get(process).and_then(|submitter| submitter.ended).is_some_and(|ended| ended < since)
+        let late = |w: &&Waiting| {
+            let quiet = open::is_quiet(&w.record) && w.header.time < since;
+            counters.last || quiet || w.ended.is_some_and(|ended| ended < since)
         };
-        let late = |w: &Waiting| {
-            counters.last || open::is_quiet(&w.record) && w.header.time < since || has_ended(&process_of(&w.header))
-        };
-        let gone: Vec<u64> = self.waiting.iter().filter(|(_, w)| late(w)).map(|(address, _)| *address).collect();
+        let gone: Vec<u64> = self.waiting.values().filter(late).map(|request| request.address).collect();
         let gone: Vec<Waiting> = gone.into_iter().filter_map(|address| self.take(address)).collect();
         if let Some(from) = gone.iter().map(|request| request.header.time).min() {
             self.declare(gone.len() as u64, from, time, made);
@@ -169,10 +160,8 @@ impl Requests {
         if let Some(before) = self.take(part.request) {
             self.declare(1, before.header.time, frame.header.time, made);
         }
-        let path = path.get(..record.path_len.into()).unwrap_or_default().into();
-        let waiting = Waiting { header: frame.header, record, place: part.place, path, number: self.met };
+        self.keep(self.met, frame.header, record, part, path);
         self.met += 1;
-        self.keep(part.request, waiting);
         self.shrink(frame.header.time, made);
     }
 
@@ -208,32 +197,18 @@ impl Requests {
     }
 
     fn take(&mut self, address: u64) -> Option<Waiting> {
-        let request = self.waiting.remove(&address)?;
+        let request = self.waiting.remove(&self.numbers.remove(&address)?)?;
         self.bytes -= request.bytes();
-        let process = process_of(&request.header);
-        if let Some(submitter) = self.submitters.get_mut(&process) {
-            submitter.waiting -= 1;
-            if submitter.waiting == 0 {
-                self.submitters.remove(&process);
-            }
-        }
         Some(request)
     }
 
     /// Reports the oldest requests beyond the memory limit as lost. If they complete after all, their events have no path.
     fn shrink(&mut self, time: BootNanos, made: &mut Batch) {
-        while self.bytes > self.budget.requests() || self.order.len() > 2 * self.waiting.len() + 64 {
-            let Some((address, number)) = self.order.pop_front() else { break };
-            if self.waiting.get(&address).is_none_or(|request| request.number != number) {
-                continue;
-            }
-            if self.bytes <= self.budget.requests() {
-                self.order.push_back((address, number));
-                continue;
-            }
-            if let Some(request) = self.take(address) {
-                self.declare(1, request.header.time, time, made);
-            }
+        while self.bytes > self.budget.requests()
+            && let Some(address) = self.waiting.first_key_value().map(|(_, oldest)| oldest.address)
+            && let Some(oldest) = self.take(address)
+        {
+            self.declare(1, oldest.header.time, time, made);
         }
     }
 
@@ -419,7 +394,7 @@ mod tests {
         (0..).zip(state.frames()).for_each(|(number, frame)| restored.restore(number, &frame));
         for mut requests in [requests, restored] {
             assert_eq!(count(&mut requests, 3), ["lost 2 from 160"]);
-            assert_eq!((requests.unseen, requests.bytes, requests.submitters.len()), (2, 0, 0));
+            assert_eq!((requests.unseen, requests.bytes, requests.numbers.len()), (2, 0, 0));
             assert_eq!(count(&mut requests, 4), [""; 0]);
         }
         // One that found no room, unless it completes.
@@ -461,7 +436,7 @@ mod tests {
             request(&mut batch, 3, 1 << 40, b"again", 0);
             end(&mut batch, 3, 1 << 40, b"", 0);
             joined(&mut requests, &batch);
-            assert!(requests.order.len() <= 2 * requests.waiting.len() + 66, "{round}");
+            assert!(requests.numbers.len() == requests.waiting.len(), "{round}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
 use foldhash::{HashMap, HashSet};
 use regex::bytes::Regex;
-pub(crate) use seen::{Key, Owned, Owner, Seen};
+pub(crate) use seen::{Key, Owned, Owner, Seen, process};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::Duration;
@@ -58,14 +58,12 @@ struct BuiltFrom {
     changes: (u64, Option<BootNanos>),
 }
 
-/// A number, largest first, and a text.
-type Measure = (Reverse<u64>, Vec<u8>);
-
 /// A program or an attachment before it has a place.
 struct Made<'a> {
     key: Key,
     owned: Owned,
-    measure: Measure,
+    /// What it is sorted by: a number, the largest first, or a text.
+    measure: (Reverse<u64>, Vec<u8>),
     new: bool,
     seen: Seen<'a>,
 }
@@ -482,11 +480,11 @@ impl ViewState for Bpf {
 }
 
 impl Order {
-    fn measure(self, seen: &Seen<'_>) -> Measure {
+    fn measure(self, seen: &Seen<'_>) -> (Reverse<u64>, Vec<u8>) {
         let (runs, ns) = seen.load().unwrap_or_default();
         match self {
-            Order::Id => Measure::default(),
-            Order::Type => (Reverse(0), seen.type_name().as_bytes().to_vec()),
+            Order::Id => (Reverse(0), Vec::new()),
+            Order::Type => (Reverse(0), seen.type_name().into()),
             Order::Name => (Reverse(0), seen.name().to_vec()),
             Order::Target => (Reverse(0), seen.target(Charset::Utf8).into_bytes()),
             Order::Runs => (Reverse(runs), Vec::new()),

@@ -43,7 +43,7 @@ pub(crate) struct Owned {
     pub gone: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen<'a> {
     /// The program; 0 if unknown.
     pub id: ProgId,
@@ -65,6 +65,11 @@ pub(crate) struct Seen<'a> {
     pub all_seen: bool,
     /// Whether it appeared after the last inventory began, or no inventory contained it.
     pub unlooked: bool,
+}
+
+/// `comm[pid]`, escaped.
+pub(crate) fn process(comm: &[u8], pid: Tgid, charset: Charset) -> String {
+    format!("{}[{}]", text::value_in(comm, charset, 64), pid.0)
 }
 
 /// Whether only events mention a program: no inventory contained it.
@@ -97,9 +102,7 @@ impl<'a> Seen<'a> {
                 && bpf.hidden.iter().all(|hidden| hidden.id != id);
             let unlooked =
                 bpf.last_inventory().zip(program).is_some_and(|(taken, program)| program.loaded > taken.from);
-            let (attachment, hidden, gone, new) = (None, None, None, false);
-            let told = None;
-            Seen { id, program, attachment, hidden, gone, new, held, reported: told, by, rate, all_seen, unlooked }
+            Seen { id, program, held, by, rate, all_seen, unlooked, ..Seen::default() }
         };
         match key {
             Key::Owner(_) => None,
@@ -207,15 +210,15 @@ impl<'a> Seen<'a> {
 
     /// The holder in short, escaped: a process or a pin. Without holders, the process that made it.
     pub(crate) fn owner(&self, charset: Charset) -> String {
-        let escaped = |text: &[u8]| text::value_in(text, charset, 4096);
-        let process = |comm: &[u8], pid: Tgid| format!("{}[{}]", escaped(comm), pid.0);
         let uncounted = self.held.iter().flatten().map(|all| u64::from(all.count)).sum::<u64>();
         match (self.holder(), self.by.iter().flatten().next()) {
-            (Some(holder), _) if holder.by == HeldBy::Pin => format!("pin {}", escaped(&holder.path)),
-            (Some(holder), _) => process(&holder.comm, holder.pid),
+            (Some(holder), _) if holder.by == HeldBy::Pin => {
+                format!("pin {}", text::value_in(&holder.path, charset, 4096))
+            }
+            (Some(holder), _) => process(&holder.comm, holder.pid, charset),
             _ if self.own() => "tracetui".to_owned(),
             _ if uncounted > 0 => counted(uncounted, ["holder", "holders"]),
-            (None, Some(by)) => format!("by {}", process(&by.comm, by.tgid)),
+            (None, Some(by)) => format!("by {}", process(&by.comm, by.tgid, charset)),
             (None, None) => "no process".to_owned(),
         }
     }
