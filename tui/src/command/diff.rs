@@ -81,10 +81,11 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
 
 fn side_json(side: &Side, file: &Path) -> Value {
     let gaps = &side.run.gaps;
+    let (processes, files) = side.run.counts();
     let lost = Kind::PROBED.into_iter().zip(gaps.lost).map(|(kind, lost)| (kind.name().to_owned(), lost.into()));
     json!({
-        "file": file.to_string_lossy(), "directory": String::from_utf8_lossy(side.run.root()), "processes": side.counts.0,
-        "files": side.counts.1, "lost": lost.collect::<Map<String, Value>>(), "lost_other": gaps.other,
+        "file": file.to_string_lossy(), "directory": String::from_utf8_lossy(side.run.root()), "processes": processes,
+        "files": files, "lost": lost.collect::<Map<String, Value>>(), "lost_other": gaps.other,
         "ended_early": side.early, "damaged": side.damaged, "full": gaps.full,
     })
 }
@@ -94,7 +95,7 @@ fn summarised(report: &DiffReport, whole: bool, sides: &[Value]) -> String {
     let directories = report.directories.iter().map(|(a, b)| json!([a, b].map(|bytes| String::from_utf8_lossy(bytes))));
     let summary = json!({
         "equal": report.equal() && whole, "different": report.count(Status::Different),
-        "unknown": report.count(Status::Unknown), "follow": report.follow, "noise": report.noise.len(),
+        "unknown": report.count(Status::Unknown), "follow": report.follow, "noise": report.count(Status::Noise),
         "directories": directories.collect::<Value>(), "a": a, "more": more, "b": b,
     });
     json::ascii(&json!({ "summary": summary })) + "\n"

@@ -15,7 +15,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::HashMap;
-use tracetui_events::diff::{DiffLine, DiffProgram, Side, Status};
+use tracetui_events::diff::{DiffLine, DiffProgram, Show, Side, Status};
 use tracetui_events::text::{self, counted, grouped};
 
 /// The minimum number of cells for the kind.
@@ -123,7 +123,7 @@ pub(super) fn counts(app: &App, theme: Theme) -> Vec<Piece> {
     if unknown > 0 {
         pieces.push(Piece::new(format!("{} unknown", grouped(unknown as u64)), theme.loss()));
     }
-    let lines = report.lines.iter().filter(|line| line.status == Status::Different).count();
+    let lines = report.shown(Show::default()).filter(|line| line.status == Status::Different).count();
     pieces.push(Piece::plain(counted(lines as u64, ["difference", "differences"])));
     let follow: usize = report.follow.values().sum();
     pieces.push(Piece::new(format!("{} follow", grouped(follow as u64)), theme.quiet()));

@@ -6,12 +6,12 @@ const ACCESS: u8 = did::READS | did::WRITES;
 pub(super) const ORIGIN: u8 = did::CREATED | did::EXISTED;
 
 /// The parts of two uses that differ; `None` if they are the same.
-pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
+pub(super) fn apart(a: Did, b: Did) -> Option<[Did; 2]> {
     let created = (a.bits | b.bits) & ORIGIN == ORIGIN && a.bits & ORIGIN != ORIGIN && b.bits & ORIGIN != ORIGIN;
     let bits = if (a.bits ^ b.bits) & ACCESS != 0 { ACCESS } else { 0 } | if created { ORIGIN } else { 0 };
     let mode = if a.mode & b.mode & HAS_MODE != 0 && a.mode != b.mode { u16::MAX } else { 0 };
     let part = |of: Did| Did { bits: of.bits & bits, errno: 0, mode: of.mode & mode };
-    (bits != 0 || mode != 0).then(|| (part(a), part(b)))
+    (bits != 0 || mode != 0).then(|| [a, b].map(part))
 }
 
 /// One of the two parts as words.

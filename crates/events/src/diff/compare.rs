@@ -5,12 +5,12 @@ use super::difference::{Difference, State, Topic};
 use super::environment::{self, Differing};
 use super::label::statuses;
 use super::left;
-use super::names::{Chance, alike, is_message, leaf, shape};
+use super::names::{is_message, leaf, shape};
 use super::run::Gaps;
 use super::search::searches;
 use super::strings::{StringTable, each};
-use super::tree::{Alone, Pair, RoleNode, Side, Tree, swapped, tokens};
-use super::uses::{Activity, Did, FileUses, Other, did};
+use super::tree::{Alone, Pair, Side, Tree, same_text, same_texts, swapped, tokens};
+use super::uses::{Activity, Did, Files, Other, Role, did};
 use crate::event::{Compared, Takes, compared, taking};
 use crate::filter::Glob;
 use crate::limits;
@@ -20,18 +20,15 @@ use std::hash::BuildHasher;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// What the two runs did, by what it was done to.
-type Sums<T> = [Vec<(u32, T)>; 2];
+type Sums<T> = [BTreeMap<u32, T>; 2];
 
 pub(super) struct Comparison<'a> {
-    pub(super) trees: (&'a Tree, &'a Tree),
-    pub(super) gaps: (&'a Gaps, &'a Gaps),
+    pub(super) trees: [&'a Tree; 2],
+    pub(super) gaps: [&'a Gaps; 2],
     pub(super) pairs: &'a [Pair],
     pub(super) alone: &'a [Alone],
     pub(super) ignored: &'a [Glob],
 }
-
-/// Lists of both sides, sorted by number.
-type Both<'a, T> = (&'a [(u32, T)], &'a [(u32, T)]);
 
 impl Comparison<'_> {
     /// All differences that are not ignored, in the order of the pairs. `None` if it does not go on.
@@ -45,7 +42,7 @@ impl Comparison<'_> {
         let counted = self.counted_alone(strings);
         let mut unseen = Vec::new();
         for alone in &counted {
-            let tree = self.tree(alone.side);
+            let tree = self.trees[alone.side as usize];
             let node = &tree.nodes[alone.node];
             let lost = |side| self.may_lack_processes(side, alone.pair) || node.did.orphan && self.may_misplace();
             let execs = tree.execs_below(alone.node);
@@ -56,7 +53,6 @@ impl Comparison<'_> {
             } else {
                 unseen.push(*alone);
             }
-            self.counts_alone(*alone, &mut all);
         }
         self.uses_alone(&counted, &unseen, strings, &mut all);
         if self.compares(left::KIND) {
@@ -78,7 +74,7 @@ impl Comparison<'_> {
         let mut todo: Vec<Alone> = self.alone.iter().rev().copied().collect();
         let mut counted = Vec::new();
         while let Some(alone) = todo.pop() {
-            let role = &self.tree(alone.side).nodes[alone.node];
+            let role = &self.trees[alone.side as usize].nodes[alone.node];
             if self.ignores_program(role, strings) {
                 todo.extend(role.children.iter().rev().map(|node| Alone { node: *node, ..alone }));
             } else {
@@ -91,36 +87,32 @@ impl Comparison<'_> {
     /// Whether both runs recorded the kinds.
     fn compares(&self, kinds: impl Into<KindSet>) -> bool {
         let kinds = kinds.into();
-        !self.gaps.0.lacks(kinds) && !self.gaps.1.lacks(kinds)
+        !self.gaps.iter().any(|gaps| gaps.lacks(kinds))
     }
 
     /// Whether events of the kinds of the role may be missing on a side: they were lost, or the process still runs.
     fn may_lack(&self, side: Side, kinds: impl Into<KindSet>, pair: usize) -> bool {
-        self.gaps(side).may_lack(kinds) || self.runs(side, pair)
+        self.gaps[side as usize].may_lack(kinds) || self.runs(side, pair)
     }
 
     /// Whether processes that the role started may be missing on a side.
     fn may_lack_processes(&self, side: Side, pair: usize) -> bool {
-        self.gaps(side).may_lack_processes() || self.runs(side, pair)
+        self.gaps[side as usize].may_lack_processes() || self.runs(side, pair)
     }
 
     /// Whether the run goes on, and a process of the role has not ended. Above all, processes may always come.
     fn runs(&self, side: Side, pair: usize) -> bool {
-        self.gaps(side).running && (pair == 0 || self.node(pair, side).did.living > 0)
+        self.gaps[side as usize].running && (pair == 0 || self.node(pair, side).did.living > 0)
     }
 
     /// Whether processes may be in the wrong place of a tree.
     fn may_misplace(&self) -> bool {
-        self.gaps.0.may_lack_processes() || self.gaps.1.may_lack_processes()
+        self.gaps.iter().any(|gaps| gaps.may_lack_processes())
     }
 
     fn unrecorded(&self, all: &mut Vec<Difference>) {
         for kind in super::compared_kinds().iter() {
-            let side = match (self.gaps.0.lacks(kind), self.gaps.1.lacks(kind)) {
-                (true, false) => Side::A,
-                (false, true) => Side::B,
-                _ => continue,
-            };
+            let Some(side) = Side::only(self.gaps.map(|gaps| gaps.lacks(kind))) else { continue };
             let states = side.placed(State::Absent, State::Found);
             let one = Difference::new(0, Topic::Unrecorded(kind), None, states);
             all.push(Difference { unknown: Some(side), ..one });
@@ -128,105 +120,85 @@ impl Comparison<'_> {
     }
 
     fn of_pair(&self, at: usize, pair: Pair, strings: &mut StringTable, all: &mut Vec<Difference>) {
-        let (a, b) = (&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]);
+        let nodes = self.nodes(at);
+        let [a, b] = nodes;
         let compares_execs = self.compares(Kind::Exec) && !a.forked && a.did.execs > 0 && b.did.execs > 0;
-        let (removed, added) = if pair.changed { self.words(pair, strings) } else { Default::default() };
-        let (removed, added) = self.without_script(pair, (removed, added), strings);
-        let only_chance = removed.is_empty() && added.is_empty() && self.in_order(pair, strings);
-        let chances = (&self.trees.0.chance, &self.trees.1.chance);
-        let same_file = !pair.changed || alike((strings.get(a.exe), chances.0), (strings.get(b.exe), chances.1));
-        let (removed, added) = match only_chance && !same_file {
-            // Another file of the same name.
-            true => (vec![a.exe], vec![b.exe]),
-            false => (removed, added),
-        };
-        let of_process = |topic: Topic, states: (State, State)| Difference::new(at, topic, None, states);
-        if pair.changed && compares_execs && (!only_chance || !same_file) {
-            let both = self.gaps.0.may_lack_processes() && self.gaps.1.may_lack_processes();
-            let words = (State::Words(removed), State::Words(added));
-            all.push(Difference { unknown: both.then_some(Side::B), ..of_process(Topic::Argv, words) });
+        let of_process = |topic: Topic, states: [State; 2]| Difference::new(at, topic, None, states);
+        let arguments = Some(pair).filter(|pair| pair.changed && compares_execs);
+        if let Some(words) = arguments.and_then(|_| self.arguments(nodes, strings)) {
+            let both = self.gaps.iter().all(|gaps| gaps.may_lack_processes());
+            let one = of_process(Topic::Argv, words.map(State::Words));
+            all.push(Difference { unknown: both.then_some(Side::B), ..one });
         } else if compares_execs && a.cwd != b.cwd {
-            let known = |cwd: u32| !strings.get(cwd).is_empty();
-            let same = alike((strings.get(a.cwd), chances.0), (strings.get(b.cwd), chances.1));
-            if known(a.cwd) && known(b.cwd) && !same {
-                all.push(of_process(Topic::Cwd, (State::Text(a.cwd), State::Text(b.cwd))));
+            let cwds = [a.cwd, b.cwd];
+            let known = cwds.iter().all(|cwd| !strings.get(*cwd).is_empty());
+            if known && !same_text(self.trees, cwds, strings) {
+                all.push(of_process(Topic::Cwd, cwds.map(State::Text)));
             }
         }
         if compares_execs {
-            let of_parent = self.variables(&self.pairs[pair.parent], strings);
-            let new = self.variables(&pair, strings).into_iter().filter(|one| !of_parent.contains(one));
+            let of_parent = self.variables(self.pairs[pair.parent], strings);
+            let new = self.variables(pair, strings).into_iter().filter(|one| !of_parent.contains(one));
             let state = |text: Option<u32>| text.map_or(State::Absent, State::Text);
-            all.extend(new.map(|(name, a, b)| Difference::new(at, Topic::Env, Some(name), (state(a), state(b)))));
+            all.extend(new.map(|(name, texts)| Difference::new(at, Topic::Env, Some(name), texts.map(state))));
         }
-        if let (true, Some(one), Some(other)) = (compares_execs, a.did.uid, b.did.uid)
-            && one != other
-        {
-            all.push(of_process(Topic::User, (State::Number(one.into()), State::Number(other.into()))));
+        if let (true, Some(one), Some(other)) = (compares_execs && a.did.uid != b.did.uid, a.did.uid, b.did.uid) {
+            all.push(of_process(Topic::User, [one, other].map(|uid| State::Number(uid.into()))));
         }
         if compares_execs && a.did.execs != b.did.execs {
-            let counts = (State::Number(a.did.execs), State::Number(b.did.execs));
+            let counts = nodes.map(|node| State::Number(node.did.execs));
             let lost = |side| self.may_lack_processes(side, pair.parent);
             all.push(of_process(Topic::Count, counts).unless_lost(lost));
         }
         if self.compares(Kind::Exec) {
-            self.programs((&a.did.tries.settled, &b.did.tries.settled), at, strings, all);
+            self.programs(nodes.map(|node| &node.did.tries), at, strings, all);
         }
         if self.compares(taking(Takes::Contents)) {
-            self.files((&a.did.opens.settled, &b.did.opens.settled), at, strings, all);
+            self.files(nodes.map(|node| &node.did.opens), at, strings, all);
         }
         for kind in self.others() {
-            self.other(kind, (&a.did.others(kind), &b.did.others(kind)), at, all);
+            self.other(kind, &nodes.map(|node| node.did.others(kind)), at, all);
         }
-        if self.compares(Kind::Exit) && exits_differ(pair, self.trees) {
-            let whole = |node: &RoleNode| node.did.exits.values().sum::<u64>() == node.did.execs;
-            let side = match (self.gaps.0.may_lack(Kind::Exit), self.gaps.1.may_lack(Kind::Exit)) {
-                (true, _) if !whole(a) => Some(Side::A),
-                (_, true) if !whole(b) => Some(Side::B),
-                _ => None,
+        if self.compares(Kind::Exit) && exits_differ(nodes) {
+            let lacks = |side: Side| {
+                let did = &nodes[side as usize].did;
+                self.gaps[side as usize].may_lack(Kind::Exit) && did.exits.values().sum::<u64>() != did.execs
             };
-            let texts = [a, b].map(|node| State::Text(strings.id(&statuses(node))));
-            all.push(Difference { unknown: side, ..of_process(Topic::Exit, texts.into()) });
+            let texts = nodes.map(|node| State::Text(strings.id(&statuses(node))));
+            let unknown = Side::BOTH.into_iter().find(|side| lacks(*side));
+            all.push(Difference { unknown, ..of_process(Topic::Exit, texts) });
         }
     }
 
     /// The variables that differ between the roles of a pair.
-    fn variables(&self, pair: &Pair, strings: &StringTable) -> Vec<Differing> {
-        let (a, b) = self.trees;
-        let (Some(one), Some(other)) = (&a.nodes[pair.a].env, &b.nodes[pair.b].env) else { return Vec::new() };
-        environment::differences((one, &a.chance), (other, &b.chance), strings)
+    fn variables(&self, pair: Pair, strings: &StringTable) -> Vec<Differing> {
+        let [a, b] = Side::BOTH.map(|side| self.trees[side as usize].environment(pair.nodes[side as usize]));
+        let (Some(a), Some(b)) = (a, b) else { return Vec::new() };
+        environment::differences([a, b], |texts| same_text(self.trees, texts, strings))
     }
 
-    /// Whether the arguments differ only in process ids and random names.
-    fn in_order(&self, pair: Pair, strings: &mut StringTable) -> bool {
-        let (a, b) = self.trees;
-        let (left, right) = (tokens(&a.nodes[pair.a], strings), tokens(&b.nodes[pair.b], strings));
-        let same = |(one, other): (&u32, &u32)| {
-            one == other || alike((strings.get(*one), &a.chance), (strings.get(*other), &b.chance))
-        };
-        left.len() == right.len() && left.iter().zip(&right).all(same)
+    /// The arguments that only one side has, without those of a program that a script of the same name replaces: then its files come
+    /// first. `None` if the arguments differ only in process ids and random names.
+    fn arguments(&self, nodes: [&Role; 2], strings: &mut StringTable) -> Option<[Vec<u32>; 2]> {
+        let tokens = nodes.map(|node| tokens(node, strings));
+        let mut words = self.words(&tokens, strings);
+        if let Some(at) = swapped(nodes, strings) {
+            for ((node, words), at) in nodes.iter().zip(&mut words).zip(at) {
+                words.retain(|word| !node.argv[..=at].contains(word));
+                words.insert(0, if at == 0 { node.exe } else { node.argv[at] });
+            }
+        } else if words.iter().all(Vec::is_empty)
+            && same_texts(self.trees, tokens.each_ref().map(Vec::as_slice), strings)
+        {
+            // Another file of the same name.
+            let files = nodes.map(|node| node.exe);
+            return (!same_text(self.trees, files, strings)).then(|| files.map(|file| vec![file]));
+        }
+        Some(words)
     }
 
-    /// The words without those of a program that a script of the same name replaces. If there are no others, its files.
-    fn without_script(
-        &self,
-        pair: Pair,
-        (mut removed, mut added): (Vec<u32>, Vec<u32>),
-        strings: &StringTable,
-    ) -> (Vec<u32>, Vec<u32>) {
-        let (a, b) = (&self.trees.0.nodes[pair.a], &self.trees.1.nodes[pair.b]);
-        let Some((one, other)) = swapped(a, b, strings).filter(|_| pair.changed) else { return (removed, added) };
-        removed.retain(|word| !a.argv[..=one].contains(word));
-        added.retain(|word| !b.argv[..=other].contains(word));
-        let file = |node: &RoleNode, at: usize| if at == 0 { node.exe } else { node.argv[at] };
-        removed.insert(0, file(a, one));
-        added.insert(0, file(b, other));
-        (removed, added)
-    }
-
-    /// The words of the arguments that only one side has.
-    fn words(&self, pair: Pair, strings: &mut StringTable) -> (Vec<u32>, Vec<u32>) {
-        let (a, b) = self.trees;
-        let (left, right) = (tokens(&a.nodes[pair.a], strings), tokens(&b.nodes[pair.b], strings));
+    /// The words that only one side has.
+    fn words(&self, [left, right]: &[Vec<u32>; 2], strings: &StringTable) -> [Vec<u32>; 2] {
         let only = |words: &[u32], others: &[u32]| {
             let mut counts: HashMap<u32, i64> = HashMap::default();
             others.iter().for_each(|word| *counts.entry(*word).or_default() += 1);
@@ -237,36 +209,33 @@ impl Comparison<'_> {
             });
             missing.copied().collect::<Vec<u32>>()
         };
-        let (mut removed, mut added) = (only(&left, &right), only(&right, &left));
+        let (mut removed, mut added) = (only(left, right), only(right, left));
         removed.retain(|word| {
-            let same = |other: &u32| {
-                let texts = (strings.get(*word), strings.get(*other));
-                alike((texts.0, &a.chance), (texts.1, &b.chance))
-            };
+            let same = |other: &u32| same_text(self.trees, [*word, *other], strings);
             let found = added.iter().take(limits::DIFF_SIBLINGS).position(same);
             found.map(|at| added.remove(at)).is_none()
         });
-        (removed, added)
+        [removed, added]
     }
 
     /// Compares the programs that two roles could not execute. Compares names only, because execvp(3) tries the directories of
     /// PATH.
-    fn programs(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
+    fn programs(&self, tries: [&Files; 2], at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let lost = |side| self.may_lack_processes(side, at);
-        let by_name = |tries: &[(u32, Did)], strings: &mut StringTable| {
-            let mut names: BTreeMap<u32, Did> = BTreeMap::new();
+        let by_name = |tries: &Files| {
+            let mut names = Files::new();
             for (path, did) in tries {
                 let name = leaf(strings.get(*path)).to_vec();
                 names.entry(strings.id(&name)).or_default().add(*did);
             }
-            names.into_iter().collect::<Vec<_>>()
+            names
         };
-        let (a, b) = (by_name(a, strings), by_name(b, strings));
-        each(&a, &b, |name, a, b| {
-            let states = (State::of(a), State::of(b));
+        let names = tries.map(by_name);
+        each(names.each_ref(), |name, a, b| {
+            let states = [a, b].map(State::of);
             // A program that was found has a role of its own.
-            let own = matches!(states, (State::Found, State::Absent) | (State::Absent, State::Found));
-            if states.0 != states.1 && !own {
+            let own = matches!(states, [State::Found, State::Absent] | [State::Absent, State::Found]);
+            if states[0] != states[1] && !own {
                 all.push(Difference::new(at, Topic::Program, Some(name), states).unless_lost(lost));
             }
         });
@@ -279,70 +248,64 @@ impl Comparison<'_> {
     }
 
     /// Compares the results or the counts of the events of a kind.
-    fn other(&self, kind: Kind, (a, b): Both<'_, Other>, at: usize, all: &mut Vec<Difference>) {
+    fn other(&self, kind: Kind, uses: &Sums<Other>, at: usize, all: &mut Vec<Difference>) {
         let topic = Topic::Other(kind);
         let state = |used: Option<Other>| match topic.is_result() {
             true => State::of(used.map(|used| used.did)),
             false => State::count(used.map_or(0, |used| used.count)),
         };
-        each(a, b, |subject, a, b| {
-            let states = (state(a), state(b));
-            if states.0 != states.1 {
+        each(uses.each_ref(), |subject, a, b| {
+            let states = [a, b].map(state);
+            if states[0] != states[1] {
                 let lost = |side| self.may_lack(side, kind, at);
                 all.push(Difference::new(at, topic, Some(subject), states).unless_lost(lost));
             }
         });
     }
 
-    pub(super) fn tree(&self, side: Side) -> &Tree {
-        if side == Side::A { self.trees.0 } else { self.trees.1 }
+    pub(super) fn node(&self, pair: usize, side: Side) -> &Role {
+        self.nodes(pair)[side as usize]
     }
 
-    pub(super) fn node(&self, pair: usize, side: Side) -> &RoleNode {
-        let pair = self.pairs[pair];
-        if side == Side::A { &self.trees.0.nodes[pair.a] } else { &self.trees.1.nodes[pair.b] }
+    /// The roles of a pair.
+    pub(super) fn nodes(&self, pair: usize) -> [&Role; 2] {
+        let [a, b] = self.pairs[pair].nodes;
+        [&self.trees[0].nodes[a], &self.trees[1].nodes[b]]
     }
 
     /// The role of a difference: that of run A, if both have it.
-    pub(super) fn role(&self, one: &Difference) -> &RoleNode {
+    pub(super) fn role(&self, one: &Difference) -> &Role {
         match one.alone {
-            Some(alone) => &self.tree(alone.side).nodes[alone.node],
+            Some(alone) => &self.trees[alone.side as usize].nodes[alone.node],
             None => self.node(one.pair, Side::A),
         }
     }
 
-    pub(super) fn gaps(&self, side: Side) -> &Gaps {
-        if side == Side::A { self.gaps.0 } else { self.gaps.1 }
-    }
-
     /// Compares the files of two roles.
-    fn files(&self, (a, b): Both<'_, Did>, at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
+    fn files(&self, opens: [&Files; 2], at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let lost = |side| self.may_lack(side, taking(Takes::Contents), at);
-        let mut found: Vec<Difference> = Vec::new();
-        let (mut only_a, mut only_b, mut accesses) = (Vec::new(), Vec::new(), Vec::new());
-        each(a, b, |path, left, right| match (left, right) {
-            (Some(left), Some(right)) => {
-                let (a, b) = (State::of(Some(left)), State::of(Some(right)));
-                if a == State::Found && b == State::Found {
-                    let apart = access::apart(left, right).filter(|_| !volatile(strings.get(path)));
-                    let states = apart.map(|(a, b)| (State::Used(a), State::Used(b)));
-                    accesses.extend(states.map(|states| Difference::new(at, Topic::Access, Some(path), states)));
-                } else if a != b && !volatile(strings.get(path)) {
-                    found.push(Difference::new(at, Topic::File, Some(path), (a, b)));
+        let (mut found, mut accesses) = (Vec::new(), Vec::new());
+        let mut only = [Files::new(), Files::new()];
+        each(opens, |path, a, b| match (a, b) {
+            _ if volatile(strings.get(path)) => {}
+            (Some(a), Some(b)) => {
+                let states = [a, b].map(|did| State::of(Some(did)));
+                let differ = states[0] != states[1];
+                if states == [State::Found, State::Found] {
+                    let parts = access::apart(a, b).map(|parts| parts.map(State::Used));
+                    accesses.extend(parts.map(|parts| Difference::new(at, Topic::Access, Some(path), parts)));
                 }
+                found.extend(differ.then(|| Difference::new(at, Topic::File, Some(path), states)));
             }
-            (Some(did), None) => only_a.push((path, did)),
-            (None, Some(did)) => only_b.push((path, did)),
-            (None, None) => {}
+            (a, b) => only.iter_mut().zip([a, b]).for_each(|(files, did)| files.extend(did.map(|did| (path, did)))),
         });
-        only_a.retain(|(path, _)| !volatile(strings.get(*path)));
-        only_b.retain(|(path, _)| !volatile(strings.get(*path)));
-        drop_searches(&mut only_a, self.trees.0, (self.trees.1, b), strings);
-        drop_searches(&mut only_b, self.trees.1, (self.trees.0, a), strings);
-        drop_journals(&mut only_a, a, strings);
-        drop_journals(&mut only_b, b, strings);
-        self.drop_alike(&mut only_a, &mut only_b, strings);
-        for (files, side) in [(only_a, Side::A), (only_b, Side::B)] {
+        for (side, files) in Side::BOTH.into_iter().zip(&mut only) {
+            let (this, other) = (side as usize, side.other() as usize);
+            drop_searches(files, self.trees[this], (self.trees[other], opens[other]), strings);
+            drop_journals(files, opens[this], strings);
+        }
+        self.drop_alike(&mut only, strings);
+        for (side, files) in Side::BOTH.into_iter().zip(only) {
             found.extend(files.into_iter().map(|(path, did)| {
                 let topic = if did.has(did::FOUND) { Topic::Opened } else { Topic::Tried };
                 Difference::new(at, topic, Some(path), side.placed(State::of(Some(did)), State::Absent))
@@ -350,7 +313,7 @@ impl Comparison<'_> {
         }
         let differ = found.iter().filter_map(|one| one.subject).filter(|path| !is_message(strings.get(*path)));
         let differ: Vec<u32> = differ.collect();
-        let searches = searches(&differ, (a, b), self.fails_more(at), strings);
+        let searches = searches(&differ, opens, self.fails_more(at), strings);
         let explained: HashSet<u32> = searches.iter().flat_map(|search| &search.paths).copied().collect();
         found.retain(|one| one.subject.is_none_or(|path| !explained.contains(&path)));
         let searched = searches.into_iter().map(|search| {
@@ -358,92 +321,81 @@ impl Comparison<'_> {
             Difference::new(at, search.topic, Some(name), search.states)
         });
         all.extend(searched.chain(found).map(|one| one.unless_lost(lost)));
-        let unknown = [Side::A, Side::B].into_iter().find(|side| lost(*side));
+        let unknown = Side::BOTH.into_iter().find(|side| lost(*side));
         all.extend(accesses.into_iter().map(|one| Difference { unknown, ..one }));
     }
 
     /// Compares the files as the runs left them, but for those of other differences.
     fn left(&self, strings: &StringTable, all: &mut Vec<Difference>) {
-        let (a, b) = (&self.trees.0.nodes[0].did.left, &self.trees.1.nodes[0].did.left);
-        let (mut only_a, mut only_b) = (Vec::new(), Vec::new());
         let mut found = Vec::new();
+        let mut only = [Files::new(), Files::new()];
         let known: HashSet<u32> = all.iter().filter_map(|one| one.subject).collect();
-        each(a, b, |path, left, right| match (left, right) {
+        each(self.trees.map(|tree| &tree.left), |path, a, b| match (a, b) {
             _ if known.contains(&path) || volatile(strings.get(path)) => {}
-            (Some(left), Some(right)) => found.extend(left::apart(left, right).map(|(a, b)| (path, (a, b)))),
-            (Some(did), None) => only_a.push((path, did)),
-            (None, Some(did)) => only_b.push((path, did)),
-            (None, None) => {}
+            (Some(a), Some(b)) => found.extend(left::apart(a, b).map(|parts| (path, parts.map(State::Used)))),
+            (a, b) => only.iter_mut().zip([a, b]).for_each(|(files, did)| files.extend(did.map(|did| (path, did)))),
         });
-        self.drop_alike(&mut only_a, &mut only_b, strings);
-        let differ = found.into_iter().map(|(path, (a, b))| (path, (State::Used(a), State::Used(b))));
-        let of = |side: Side| move |(path, did)| (path, side.placed(State::Used(did), State::Absent));
-        let only = only_a.into_iter().map(of(Side::A)).chain(only_b.into_iter().map(of(Side::B)));
+        self.drop_alike(&mut only, strings);
+        for (side, files) in Side::BOTH.into_iter().zip(only) {
+            found.extend(files.into_iter().map(|(path, did)| (path, side.placed(State::Used(did), State::Absent))));
+        }
         let lost = |side| self.may_lack(side, taking(Takes::Contents) | left::KIND.into(), 0);
-        let new = differ.chain(only);
-        all.extend(new.map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states).unless_lost(lost)));
+        let new = found.into_iter().map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states));
+        all.extend(new.map(|one| one.unless_lost(lost)));
     }
 
     /// Removes files that differ only in process ids and random names.
-    fn drop_alike(&self, a: &mut Vec<(u32, Did)>, b: &mut Vec<(u32, Did)>, strings: &StringTable) {
-        if a.is_empty() || b.is_empty() {
+    fn drop_alike(&self, only: &mut [Files; 2], strings: &StringTable) {
+        if only.iter().any(Files::is_empty) {
             return;
         }
-        let chances = (&self.trees.0.chance, &self.trees.1.chance);
-        // Files of the same shape follow each other. Only the hash is kept.
+        // Of the shapes, only the hashes are kept.
         let hasher = RandomState::default();
-        let shapes = |files: &[(u32, Did)], chance: &Chance| {
+        let shape = |path: u32, tree: &Tree| {
             let mut text = Vec::new();
-            let mut shapes: Vec<(u64, usize)> = (files.iter().enumerate())
-                .map(|(at, (path, _))| {
-                    text.clear();
-                    shape(strings.get(*path), chance, &mut text);
-                    (hasher.hash_one(&text), at)
-                })
-                .collect();
-            shapes.sort_unstable();
-            shapes
+            shape(strings.get(path), &tree.chance, &mut text);
+            hasher.hash_one(&text)
         };
-        let (left, right) = (shapes(a, chances.0), shapes(b, chances.1));
-        let (mut same_a, mut same_b) = (HashSet::default(), HashSet::default());
-        for (hash, one) in left {
-            let start = right.partition_point(|(other, _)| *other < hash);
-            let others = right[start..].iter().take_while(|(other, _)| *other == hash);
-            for (_, other) in others.take(limits::DIFF_SIBLINGS) {
-                let ((path, did), (path_b, did_b)) = (&a[one], &b[*other]);
-                let texts = ((strings.get(*path), chances.0), (strings.get(*path_b), chances.1));
-                if State::of(Some(*did)) == State::of(Some(*did_b)) && alike(texts.0, texts.1) {
-                    same_a.insert(*path);
-                    same_b.insert(*path_b);
+        let [a, b] = &*only;
+        let mut by_shape: HashMap<u64, Vec<u32>> = HashMap::default();
+        b.keys().for_each(|path| by_shape.entry(shape(*path, self.trees[1])).or_default().push(*path));
+        let mut same = [HashSet::default(), HashSet::default()];
+        for (path, did) in a {
+            let others = by_shape.get(&shape(*path, self.trees[0])).into_iter().flatten();
+            for other in others.take(limits::DIFF_SIBLINGS) {
+                let result = State::of(b.get(other).copied());
+                if State::of(Some(*did)) == result && same_text(self.trees, [*path, *other], strings) {
+                    same[0].insert(*path);
+                    same[1].insert(*other);
                 }
             }
         }
-        a.retain(|(path, _)| !same_a.contains(path));
-        b.retain(|(path, _)| !same_b.contains(path));
+        only.iter_mut().zip(same).for_each(|(files, same)| files.retain(|path, _| !same.contains(path)));
     }
 
-    /// The results of other events of processes that only one run has. Of those that no line is about, because a filter rejects their
+    /// The other events of processes that only one run has. Of those that no line is about, because a filter rejects their
     /// execs and exits, also the files.
     fn uses_alone(&self, counted: &[Alone], unseen: &[Alone], strings: &mut StringTable, all: &mut Vec<Difference>) {
         let from = all.len();
-        for kind in self.others().filter(|kind| Topic::Other(*kind).is_result()) {
+        for kind in self.others() {
             let doers = self.doers(counted, kind);
-            for (pair, [a, b]) in self.sums(counted, |did| did.others(kind), Other::add) {
+            for (pair, uses) in self.sums(counted, |did| did.others(kind), Other::add) {
                 let first = all.len();
-                self.other(kind, (&a, &b), pair, all);
+                self.other(kind, &uses, pair, all);
                 let doer = |one: &Difference| *doers.get(&(one.only()?, pair, one.subject?))?;
-                all[first..].iter_mut().for_each(|one| one.alone = doer(one));
+                let results = all[first..].iter_mut().filter(|one| one.topic.is_result());
+                results.for_each(|one| one.alone = doer(one));
             }
         }
-        let files = |of: fn(&Activity) -> &FileUses| self.sums(unseen, move |did| of(did).settled.to_vec(), Did::add);
-        for (pair, [a, b]) in files(|did| &did.tries).into_iter().filter(|_| self.compares(Kind::Exec)) {
-            self.programs((&a, &b), pair, strings, all);
+        let files = |of: fn(&Activity) -> &Files| self.sums(unseen, move |did| of(did).clone(), Did::add);
+        for (pair, tries) in files(|did| &did.tries).into_iter().filter(|_| self.compares(Kind::Exec)) {
+            self.programs(tries.each_ref(), pair, strings, all);
         }
-        for (pair, [a, b]) in files(|did| &did.opens).into_iter().filter(|_| self.compares(taking(Takes::Contents))) {
-            self.files((&a, &b), pair, strings, all);
+        for (pair, opens) in files(|did| &did.opens).into_iter().filter(|_| self.compares(taking(Takes::Contents))) {
+            self.files(opens.each_ref(), pair, strings, all);
         }
         for one in &mut all[from..] {
-            let lost = [Side::A, Side::B].into_iter().find(|side| self.may_lack_processes(*side, one.pair));
+            let lost = Side::BOTH.into_iter().find(|side| self.may_lack_processes(*side, one.pair));
             one.unknown = one.unknown.or(lost);
         }
     }
@@ -452,9 +404,9 @@ impl Comparison<'_> {
     fn doers(&self, counted: &[Alone], kind: Kind) -> HashMap<(Side, usize, u32), Option<Alone>> {
         let mut doers = HashMap::default();
         for alone in counted {
-            let tree = self.tree(alone.side);
+            let tree = self.trees[alone.side as usize];
             for node in tree.below(alone.node) {
-                for (subject, _) in tree.nodes[node].did.others(kind) {
+                for subject in tree.nodes[node].did.others(kind).into_keys() {
                     let one = Some(Alone { node, wraps: false, ..*alone });
                     doers.entry((alone.side, alone.pair, subject)).and_modify(|doer| *doer = None).or_insert(one);
                 }
@@ -467,63 +419,45 @@ impl Comparison<'_> {
     fn sums<T: Copy + Default>(
         &self,
         list: &[Alone],
-        of: impl Fn(&Activity) -> Vec<(u32, T)>,
+        of: impl Fn(&Activity) -> BTreeMap<u32, T>,
         add: fn(&mut T, T),
-    ) -> Vec<(usize, Sums<T>)> {
-        let mut sums: BTreeMap<usize, [BTreeMap<u32, T>; 2]> = BTreeMap::new();
+    ) -> BTreeMap<usize, Sums<T>> {
+        let mut sums: BTreeMap<usize, Sums<T>> = BTreeMap::new();
         for alone in list {
-            let tree = self.tree(alone.side);
+            let tree = self.trees[alone.side as usize];
             for (what, did) in tree.below(alone.node).flat_map(|node| of(&tree.nodes[node].did)) {
                 let sides = sums.entry(alone.pair).or_default();
                 add(sides[alone.side as usize].entry(what).or_default(), did);
             }
         }
-        sums.into_iter().map(|(pair, sides)| (pair, sides.map(|side| side.into_iter().collect()))).collect()
-    }
-
-    /// The counts of events of processes that only one run has.
-    fn counts_alone(&self, alone: Alone, all: &mut Vec<Difference>) {
-        for kind in self.others().filter(|kind| !Topic::Other(*kind).is_result()) {
-            let lost = |side| self.may_lack(side, kind, alone.pair) || self.may_lack_processes(side, alone.pair);
-            let sums = self.sums(&[alone], |did| did.others(kind), Other::add);
-            for (what, used) in sums.into_iter().flat_map(|(_, sides)| sides.into_iter().flatten()) {
-                let counts = alone.side.placed(State::count(used.count), State::Absent);
-                all.push(Difference::new(alone.pair, Topic::Other(kind), Some(what), counts).unless_lost(lost));
-            }
-        }
+        sums
     }
 }
 
 /// Removes what a program looked for in vain above the directory of its run, if the same was looked for above that of the other run.
 /// Programs look for their configuration there.
-fn drop_searches(
-    only: &mut Vec<(u32, Did)>,
-    tree: &Tree,
-    (other, opens): (&Tree, &[(u32, Did)]),
-    strings: &StringTable,
-) {
-    let search = |tree: &Tree, (path, did): &(u32, Did)| {
-        let rest = |dir: &Vec<u8>| strings.get(*path).strip_prefix(&dir[..])?.strip_prefix(b"/");
+fn drop_searches(only: &mut Files, tree: &Tree, (other, opens): (&Tree, &Files), strings: &StringTable) {
+    let search = |tree: &Tree, path: u32, did: &Did| {
+        let rest = |dir: &Vec<u8>| strings.get(path).strip_prefix(&dir[..])?.strip_prefix(b"/");
         tree.above.iter().rev().filter(|_| !did.has(did::FOUND)).find_map(rest)
     };
-    if only.iter().all(|file| search(tree, file).is_none()) {
+    if only.iter().all(|(path, did)| search(tree, *path, did).is_none()) {
         return;
     }
-    let others: HashSet<&[u8]> = opens.iter().filter_map(|file| search(other, file)).collect();
-    only.retain(|file| search(tree, file).is_none_or(|searched| !others.contains(searched)));
+    let others: HashSet<&[u8]> = opens.iter().filter_map(|(path, did)| search(other, *path, did)).collect();
+    only.retain(|path, did| search(tree, *path, did).is_none_or(|searched| !others.contains(searched)));
 }
 
 /// Removes the journals of databases that a role used, and their directories. SQLite has them while it changes a database
 /// (<https://www.sqlite.org/tempfiles.html>), and whether it has something to change depends on time.
-fn drop_journals(only: &mut Vec<(u32, Did)>, opens: &[(u32, Did)], strings: &StringTable) {
+fn drop_journals(only: &mut Files, opens: &Files, strings: &StringTable) {
     const ENDS: [&[u8]; 3] = [b"-journal", b"-wal", b"-shm"];
     let database = |path| ENDS.iter().find_map(|end| strings.get(path).strip_suffix(*end));
-    let is_used = |path: &&[u8]| opens.iter().any(|(used, _)| strings.get(*used) == *path);
-    let journals: Vec<u32> =
-        only.iter().map(|(path, _)| *path).filter(|path| database(*path).filter(is_used).is_some()).collect();
+    let is_used = |path: &&[u8]| opens.keys().any(|used| strings.get(*used) == *path);
+    let journals: Vec<u32> = only.keys().copied().filter(|path| database(*path).filter(is_used).is_some()).collect();
     let is_above =
         |dir: &[u8], path: &[u8]| path.len() > leaf(path).len() && dir == &path[..path.len() - leaf(path).len() - 1];
-    only.retain(|(path, _)| {
+    only.retain(|path, _| {
         let is_of = |journal: &u32| journal == path || is_above(strings.get(*path), strings.get(*journal));
         !journals.iter().any(is_of)
     });
@@ -544,10 +478,9 @@ fn volatile(path: &[u8]) -> bool {
     under.iter().any(|dir| path.starts_with(dir)) || leaf(path) == b"GMfifo*"
 }
 
-fn exits_differ(pair: Pair, trees: (&Tree, &Tree)) -> bool {
-    let (left, right) = (&trees.0.nodes[pair.a], &trees.1.nodes[pair.b]);
-    let (a, b) = (left.exits(), right.exits());
-    if left.forked {
+fn exits_differ(nodes: [&Role; 2]) -> bool {
+    let [a, b] = nodes.map(Role::exits);
+    if nodes[0].forked {
         return a != b;
     }
     // A process that still runs at the end has no exit.

@@ -171,12 +171,9 @@ impl State {
         }
     }
 
-    /// The same with only these arguments.
-    pub(super) fn with_words(&self, keep: impl Fn(u32) -> bool) -> State {
-        match self {
-            State::Words(words) => State::Words(words.iter().copied().filter(|word| keep(*word)).collect()),
-            state => state.clone(),
-        }
+    /// Whether there is no such file.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, State::Failed { errno, .. } if is_absent(*errno))
     }
 
     /// The number of directories without the name.
@@ -212,8 +209,8 @@ pub(super) struct Difference {
     pub(super) topic: Topic,
     /// The number of the file, variable, attachment or address. `None` if the difference is in the process itself.
     pub(super) subject: Option<u32>,
-    pub(super) a: State,
-    pub(super) b: State,
+    /// What A and B have.
+    pub(super) states: [State; 2],
     /// The role, if only one run has it.
     pub(super) alone: Option<Alone>,
     pub(super) rank: Rank,
@@ -222,54 +219,57 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    pub(super) fn new(pair: usize, topic: Topic, subject: Option<u32>, (a, b): (State, State)) -> Difference {
-        Difference { pair, topic, subject, a, b, alone: None, rank: Rank::Cause, unknown: None }
+    pub(super) fn new(pair: usize, topic: Topic, subject: Option<u32>, states: [State; 2]) -> Difference {
+        Difference { pair, topic, subject, states, alone: None, rank: Rank::Cause, unknown: None }
     }
 
     /// The same, but unknown if the side that has less may have lost the events of it.
     pub(super) fn unless_lost(self, lost: impl Fn(Side) -> bool) -> Difference {
         let lost = |side: Side| lost(side).then_some(side);
-        let unknown = match (self.only(), &self.a, &self.b) {
-            (Some(side), ..) => lost(side.other()),
-            (None, State::Number(a), State::Number(b)) => lost(if a < b { Side::A } else { Side::B }),
-            (None, State::Failed { .. }, _) => lost(Side::A).or_else(|| lost(Side::B)),
-            (None, ..) => lost(Side::B).or_else(|| lost(Side::A)),
+        let unknown = match (self.only(), &self.states) {
+            (Some(side), _) => lost(side.other()),
+            (None, [State::Number(a), State::Number(b)]) => lost(if a < b { Side::A } else { Side::B }),
+            (None, [State::Failed { .. }, _]) => lost(Side::A).or_else(|| lost(Side::B)),
+            (None, _) => lost(Side::B).or_else(|| lost(Side::A)),
         };
         Difference { unknown, ..self }
     }
 
     /// Whether one side does not have it at all.
     pub(super) fn is_absent(&self) -> bool {
-        self.a == State::Absent || self.b == State::Absent
+        self.states.contains(&State::Absent)
     }
 
     /// What one side has.
     pub(super) fn state(&self, side: Side) -> &State {
-        if side == Side::A { &self.a } else { &self.b }
+        &self.states[side as usize]
     }
 
     /// The numbers of the texts of both sides.
     pub(super) fn texts(&self) -> impl Iterator<Item = (u32, Side)> {
-        let a = self.a.texts().iter().map(|text| (*text, Side::A));
-        a.chain(self.b.texts().iter().map(|text| (*text, Side::B)))
+        let texts = |side: Side| self.state(side).texts().iter().map(move |text| (*text, side));
+        Side::BOTH.into_iter().flat_map(texts)
+    }
+
+    /// Keeps only these arguments.
+    pub(super) fn retain_words(&mut self, keep: impl Fn(u32, Side) -> bool) {
+        for (state, side) in self.states.iter_mut().zip(Side::BOTH) {
+            if let State::Words(words) = state {
+                words.retain(|word| keep(*word, side));
+            }
+        }
     }
 
     /// The side that alone has the subject.
     pub(super) fn only(&self) -> Option<Side> {
-        let (mut a, mut b) = (self.a.is_there(), self.b.is_there());
-        if !a && !b {
-            (a, b) = (self.a != State::Absent, self.b != State::Absent);
-        }
-        match (a, b) {
-            (true, false) => Some(Side::A),
-            (false, true) => Some(Side::B),
-            _ => None,
-        }
+        let there = self.states.each_ref().map(State::is_there);
+        let tried = self.states.each_ref().map(|state| *state != State::Absent);
+        Side::only(if there == [false; 2] { tried } else { there })
     }
 
     /// The number of directories in which one run did not find the name.
     pub(super) fn directories(&self) -> u32 {
-        self.a.directories().max(self.b.directories())
+        self.states.iter().map(State::directories).max().unwrap_or_default()
     }
 
     /// The side that did not find a file or a program.
@@ -277,16 +277,10 @@ impl Difference {
         if !self.topic.is_missing() {
             return None;
         }
-        match (&self.a, &self.b) {
+        match self.states.each_ref().map(|state| matches!(state, State::Failed { .. })) {
             // The file is absent in one run, and the other cannot open it.
-            (State::Failed { errno: a, .. }, State::Failed { errno: b, .. }) => match (is_absent(*a), is_absent(*b)) {
-                (true, false) => Some(Side::B),
-                (false, true) => Some(Side::A),
-                _ => None,
-            },
-            (_, State::Failed { .. }) => Some(Side::B),
-            (State::Failed { .. }, _) => Some(Side::A),
-            _ => None,
+            [true, true] => Side::only(self.states.each_ref().map(State::is_missing)).map(Side::other),
+            failed => Side::only(failed),
         }
     }
 }

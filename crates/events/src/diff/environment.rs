@@ -1,55 +1,35 @@
 //! The environments of roles, in comparable form.
 
-use super::names::{Chance, NameRules, alike};
+use super::names::NameRules;
 use super::strings::{StringTable, each};
 use crate::environment;
 use foldhash::HashMap;
 use foldhash::fast::RandomState;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Variables, sorted by name: the name, and `NAME=VALUE`. If the recording does not have the value, the name again; [`VARIES`] if it
-/// is not the same in all processes of a role.
-pub(super) type Variables = Arc<[(u32, u32)]>;
+/// Variables by name: `NAME=VALUE`. If the recording does not have the value, the name again; [`VARIES`] if it is not the same in all
+/// processes of a role.
+pub(super) type Variables = Arc<BTreeMap<u32, u32>>;
 
 pub(super) const VARIES: u32 = u32::MAX;
 
 /// Variables that differ between shells, terminals and logins, and those that shells set for each command.
-const VOLATILE: [&[u8]; 30] = [
-    b"_",
-    b"PWD",
-    b"OLDPWD",
-    b"SHLVL",
-    b"COLUMNS",
-    b"LINES",
-    b"TERM",
-    b"COLORTERM",
-    b"TERM_PROGRAM",
-    b"TERM_SESSION_ID",
-    b"WINDOWID",
-    b"DISPLAY",
-    b"XAUTHORITY",
-    b"STY",
-    b"TMUX",
-    b"TMUX_PANE",
-    b"GPG_TTY",
-    b"SSH_AUTH_SOCK",
-    b"SSH_AGENT_PID",
-    b"SSH_CLIENT",
-    b"SSH_CONNECTION",
-    b"SSH_TTY",
-    b"XDG_SESSION_ID",
-    b"DBUS_SESSION_BUS_ADDRESS",
-    b"INVOCATION_ID",
-    b"JOURNAL_STREAM",
-    b"SYSTEMD_EXEC_PID",
-    b"MEMORY_PRESSURE_WATCH",
-    b"MEMORY_PRESSURE_WRITE",
-    b"SUDO_COMMAND",
-];
+const VOLATILE: &str = "_ PWD OLDPWD SHLVL COLUMNS LINES TERM COLORTERM TERM_PROGRAM TERM_SESSION_ID WINDOWID DISPLAY \
+    XAUTHORITY STY TMUX TMUX_PANE GPG_TTY SSH_AUTH_SOCK SSH_AGENT_PID SSH_CLIENT SSH_CONNECTION \
+    SSH_TTY XDG_SESSION_ID DBUS_SESSION_BUS_ADDRESS INVOCATION_ID JOURNAL_STREAM SYSTEMD_EXEC_PID \
+    MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE SUDO_COMMAND";
 
 /// Bytes of a place in the tables of known and merged environments, which may be less than half full.
 const KNOWN: usize = 32;
+
+/// Bytes of a variable in a tree that may be half full.
+const VARIABLE: usize = 16;
+
+fn is_volatile(name: &[u8]) -> bool {
+    VOLATILE.split(' ').any(|volatile| volatile.as_bytes() == name)
+}
 
 /// The environments of a run. Each is kept once.
 #[derive(Debug, Default)]
@@ -74,12 +54,11 @@ impl Environments {
             return *id;
         }
         let mut text = Vec::new();
-        let mut all: Vec<_> = environment::names_and_values(raw)
-            .filter(|(name, _)| !name.is_empty() && !VOLATILE.contains(name))
-            .collect();
+        let mut all: Vec<_> =
+            environment::names_and_values(raw).filter(|(name, _)| !name.is_empty() && !is_volatile(name)).collect();
         all.sort_by_key(|(name, _)| *name);
         let repeated = all.chunk_by(|(one, _), (other, _)| one == other).flat_map(|named| named.iter().zip(1u32..));
-        let mut variables: Vec<_> = repeated
+        let variables = repeated
             .map(|((name, value), number)| {
                 // The loader takes the last of a name, and getenv(3) the first.
                 let name = if number == 1 { name.to_vec() } else { [name, format!("#{number}").as_bytes()].concat() };
@@ -92,7 +71,6 @@ impl Environments {
                 (name, if text.is_empty() { name } else { strings.id(&text) })
             })
             .collect();
-        variables.sort_unstable();
         let id = self.intern(variables);
         self.bytes += KNOWN;
         self.known.insert(hash, id);
@@ -114,10 +92,9 @@ impl Environments {
         id
     }
 
-    fn intern(&mut self, variables: Vec<(u32, u32)>) -> u32 {
-        let variables: Variables = variables.into();
-        *self.ids.entry(variables).or_insert_with_key(|variables| {
-            self.bytes += 128 + size_of_val(&**variables);
+    fn intern(&mut self, variables: BTreeMap<u32, u32>) -> u32 {
+        *self.ids.entry(variables.into()).or_insert_with_key(|variables| {
+            self.bytes += 128 + VARIABLE * variables.len();
             self.lists.push(Arc::clone(variables));
             u32::try_from(self.lists.len() - 1).unwrap_or(u32::MAX)
         })
@@ -129,47 +106,34 @@ impl Environments {
     }
 
     /// The lists, with common numbers.
-    pub(super) fn renumbered(&mut self, common: impl Fn(u32) -> u32) -> Vec<Variables> {
-        let of = |(name, text): &(u32, u32)| (common(*name), if *text == VARIES { VARIES } else { common(*text) });
-        let list = |list: &Variables| {
-            let mut list: Vec<_> = list.iter().map(of).collect();
-            list.sort_unstable();
-            list.into()
-        };
-        std::mem::take(&mut self.lists).iter().map(list).collect()
+    pub(super) fn renumbered(self, common: impl Fn(u32) -> u32) -> Vec<Variables> {
+        let of = |(name, text): (&u32, &u32)| (common(*name), if *text == VARIES { VARIES } else { common(*text) });
+        self.lists.iter().map(|list| list.iter().map(of).collect::<BTreeMap<_, _>>().into()).collect()
     }
 }
 
 /// A variable that differs: the name, and its text in A and in B.
-pub(super) type Differing = (u32, Option<u32>, Option<u32>);
+pub(super) type Differing = (u32, [Option<u32>; 2]);
 
 /// The variables of two environments of one role.
-pub(super) fn merge(one: &[(u32, u32)], other: &[(u32, u32)]) -> Vec<(u32, u32)> {
-    let mut all = Vec::new();
-    each(one, other, |name, a, b| all.push((name, a.filter(|text| b == Some(*text)).unwrap_or(VARIES))));
+pub(super) fn merge(one: &BTreeMap<u32, u32>, other: &BTreeMap<u32, u32>) -> BTreeMap<u32, u32> {
+    let mut all = BTreeMap::new();
+    each([one, other], |name, a, b| _ = all.insert(name, a.filter(|text| b == Some(*text)).unwrap_or(VARIES)));
     all
 }
 
 /// The variables that differ between A and B: the name, and its text in each. If a value is not known in both, only whether the variable
 /// is set is compared.
-pub(super) fn differences(
-    (a, of_a): (&Variables, &Chance),
-    (b, of_b): (&Variables, &Chance),
-    strings: &StringTable,
-) -> Vec<Differing> {
+pub(super) fn differences([a, b]: [&Variables; 2], is_same: impl Fn([u32; 2]) -> bool) -> Vec<Differing> {
     let mut all = Vec::new();
-    if !Arc::ptr_eq(a, b) && a != b {
-        each(a, b, |name, a, b| {
+    if a != b {
+        each([a, b], |name, a, b| {
             let is_known = |text: u32| text != VARIES && text != name;
             let differ = match (a, b) {
-                (Some(a), Some(b)) => {
-                    a != b && is_known(a) && is_known(b) && !alike((strings.get(a), of_a), (strings.get(b), of_b))
-                }
+                (Some(a), Some(b)) => a != b && is_known(a) && is_known(b) && !is_same([a, b]),
                 (one, other) => one.or(other) != Some(VARIES),
             };
-            if differ {
-                all.push((name, a, b));
-            }
+            all.extend(differ.then_some((name, [a, b])));
         });
     }
     all

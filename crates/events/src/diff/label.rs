@@ -1,7 +1,7 @@
 //! The names of processes and of exit statuses in lines of text.
 
 use super::strings::StringTable;
-use super::tree::RoleNode;
+use super::uses::Role;
 use crate::event::exit::{Ended, Exit};
 use crate::event::names;
 use crate::text::command::{Arguments, leaf, named, shortened};
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 pub(super) const COMMAND: usize = 60;
 
 /// The name of a program, as it was called.
-pub(super) fn name<'s>(node: &RoleNode, strings: &'s StringTable) -> &'s [u8] {
+pub(super) fn name<'s>(node: &Role, strings: &'s StringTable) -> &'s [u8] {
     let called = node.argv.first().map_or(&[][..], |word| strings.get(*word));
     match leaf(called) {
         [] => leaf(strings.get(node.exe)),
@@ -21,7 +21,7 @@ pub(super) fn name<'s>(node: &RoleNode, strings: &'s StringTable) -> &'s [u8] {
 }
 
 /// The labels of roles. Roles with the same label get the part of the command line where they differ.
-pub(super) fn labels(roles: &[&RoleNode], strings: &StringTable) -> Vec<Vec<u8>> {
+pub(super) fn labels(roles: &[&Role], strings: &StringTable) -> Vec<Vec<u8>> {
     let labels: Vec<_> = roles.iter().map(|role| label(role, strings)).collect();
     // The directory of the program is not shown.
     let differ = |one: usize, other: usize| roles[one].argv.get(1..) != roles[other].argv.get(1..);
@@ -44,7 +44,7 @@ pub(super) fn labels(roles: &[&RoleNode], strings: &StringTable) -> Vec<Vec<u8>>
 }
 
 /// The command line, or the program and the file that it works on.
-fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+fn label(node: &Role, strings: &StringTable) -> Vec<u8> {
     let words: Vec<&[u8]> = node.argv.iter().map(|word| strings.get(*word)).collect();
     let named = named(&words, strings.get(node.exe));
     let program = match named.script {
@@ -68,23 +68,23 @@ fn label(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
 }
 
 /// The whole command line.
-fn command(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+fn command(node: &Role, strings: &StringTable) -> Vec<u8> {
     let mut whole = called(node, strings);
     let words = node.argv.iter().skip(1).map(|word| strings.get(*word));
     words.for_each(|word| whole.extend_from_slice(&[b" ", word].concat()));
     whole
 }
 
-fn called(node: &RoleNode, strings: &StringTable) -> Vec<u8> {
+fn called(node: &Role, strings: &StringTable) -> Vec<u8> {
     [forked(node), name(node, strings)].concat()
 }
 
-fn forked(node: &RoleNode) -> &'static [u8] {
+fn forked(node: &Role) -> &'static [u8] {
     if node.forked { b"fork of " } else { b"" }
 }
 
 /// Exit statuses: `0`, or with counts `0 (4 times), 1 (1 time)`.
-pub(super) fn statuses(node: &RoleNode) -> Vec<u8> {
+pub(super) fn statuses(node: &Role) -> Vec<u8> {
     let sums = node.exits();
     if sums.is_empty() {
         return if node.forked { b"0".to_vec() } else { b"none".to_vec() };

@@ -1,7 +1,6 @@
 //! The files as a run left them: made, removed, moved to a name, or given a mode. What it undid is not among them.
 
-use super::uses::{Did, HAS_MODE};
-use foldhash::HashMap;
+use super::uses::{Did, Files, HAS_MODE};
 use tracetui_shared::kind::Kind;
 
 /// The kind whose events show it.
@@ -22,7 +21,7 @@ mod bit {
 
 /// Files by the numbers of their paths.
 #[derive(Debug, Default)]
-pub(super) struct FilesLeft(HashMap<u32, Did>);
+pub(super) struct FilesLeft(pub(super) Files);
 
 impl FilesLeft {
     /// Handles a successful call on files. `paths` are the numbers of its paths. The mode counts as that of the file only where chmod(2)
@@ -71,28 +70,16 @@ impl FilesLeft {
         }
         Did { bits: known.bits & !bit::REMOVED, ..known }
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The files with common numbers, sorted by them.
-    pub(super) fn into_list(self, number: impl Fn(u32) -> u32) -> Vec<(u32, Did)> {
-        let mut all: Vec<_> = self.0.into_iter().map(|(path, did)| (number(path), did)).collect();
-        all.sort_unstable_by_key(|(path, _)| *path);
-        all.dedup_by_key(|(path, _)| *path);
-        all
-    }
 }
 
 /// The parts of two states that differ. A new file, a replaced one and a renamed one count as the same: programs that write a temporary
 /// file and rename it leave the same file whether or not there was one before.
-pub(super) fn apart(a: Did, b: Did) -> Option<(Did, Did)> {
+pub(super) fn apart(a: Did, b: Did) -> Option<[Did; 2]> {
     let kind = bit::DIRECTORY | bit::LINK | bit::REMOVED;
     let mode = if a.mode != b.mode { u16::MAX } else { 0 };
     let bits = if (a.bits ^ b.bits) & kind != 0 { u8::MAX } else { 0 };
     let part = |of: Did| Did { bits: of.bits & bits, errno: 0, mode: of.mode & mode };
-    (bits != 0 || mode != 0).then(|| (part(a), part(b)))
+    (bits != 0 || mode != 0).then(|| [a, b].map(part))
 }
 
 /// A state as words: `created`, `removed`, `mode 0600`.
@@ -123,7 +110,7 @@ mod tests {
             files.changed(op, *path, Some(*to), Some(*mode).filter(|mode| *mode != 0));
         }
         let text = |did| String::from_utf8(describe(did)).expect("ASCII");
-        files.into_list(|path| path).into_iter().map(|(path, did)| (path, text(did))).collect()
+        files.0.into_iter().map(|(path, did)| (path, text(did))).collect()
     }
 
     #[test]
@@ -145,8 +132,8 @@ mod tests {
         assert_eq!(left(&[("open", 1, 0, 0), ("rename", 1, 2, 0), ("unlink", 2, 0, 0)]), one(2, "removed"));
         // A mode that only one run set differs.
         let [set, unset] = [0o600 | HAS_MODE, 0].map(|mode| Did { bits: bit::MADE, errno: 0, mode });
-        let (a, b) = apart(set, unset).expect("they differ");
-        assert_eq!([describe(a), describe(b)], [b"mode 0600".to_vec(), b"no chmod".to_vec()]);
+        let differing = apart(set, unset).expect("they differ");
+        assert_eq!(differing.map(describe), [b"mode 0600".to_vec(), b"no chmod".to_vec()]);
         assert_eq!(apart(set, set), None);
     }
 }

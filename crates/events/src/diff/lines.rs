@@ -82,29 +82,23 @@ pub struct DiffRole {
 /// All differences between two runs.
 #[derive(Debug, Default)]
 pub struct DiffReport {
-    /// The lines, the causes first.
+    /// The lines: the causes first, then their consequences, noise, and processes that took longer in run B.
     pub lines: Vec<DiffLine>,
-    /// The lines about consequences of these differences.
-    pub rest: Vec<DiffLine>,
     /// The roles that lines are about, and the roles of their ancestors, in the order of run A. The first one is above all.
     pub roles: Vec<DiffRole>,
-    /// Differences that the lines in `rest` are about, by kind.
+    /// Differences that follow from others, by kind.
     pub follow: BTreeMap<&'static str, usize>,
-    /// The lines about differences that the good runs have too.
-    pub noise: Vec<DiffLine>,
-    /// The lines about processes that took longer in run B, the largest difference first.
-    pub slower: Vec<DiffLine>,
     /// Directories that were treated as equal, in addition to those of the runs.
     pub directories: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl DiffReport {
     pub fn equal(&self) -> bool {
-        self.lines.is_empty() && self.rest.is_empty()
+        self.count(Status::Different) == 0 && self.count(Status::Unknown) == 0
     }
 
     pub fn count(&self, status: Status) -> usize {
-        self.lines.iter().chain(&self.rest).filter(|line| line.status == status).count()
+        self.lines.iter().filter(|line| line.status == status).count()
     }
 
     pub fn text(&self, show: Show, charset: Charset) -> String {
@@ -117,17 +111,20 @@ impl DiffReport {
         if let Some(text) = self.follow_text().filter(|_| !show.rest) {
             out.push_str(&format!("{:8} {text}\n", "follow"));
         }
-        if !self.noise.is_empty() && !show.noise {
-            let differences = counted(self.noise.len() as u64, ["difference", "differences"]);
+        let noise = self.count(Status::Noise);
+        if noise > 0 && !show.noise {
+            let differences = counted(noise as u64, ["difference", "differences"]);
             out.push_str(&format!("{:8} {differences} among the good runs\n", "noise"));
         }
         out
     }
 
-    fn shown(&self, show: Show) -> impl Iterator<Item = &DiffLine> {
-        let rest = self.rest.iter().filter(move |_| show.rest);
-        let noise = self.noise.iter().filter(move |_| show.noise);
-        self.lines.iter().chain(rest).chain(noise).chain(self.slower.iter().filter(move |_| show.slower))
+    pub fn shown(&self, show: Show) -> impl Iterator<Item = &DiffLine> {
+        self.lines.iter().filter(move |line| match line.status {
+            Status::Noise => show.noise,
+            Status::Slower => show.slower,
+            Status::Different | Status::Unknown => show.rest || !line.follows,
+        })
     }
 
     /// The sentence about the differences that follow from others. `None` if there are none.

@@ -19,7 +19,7 @@
 //! | `slower` | processes that took longer in run B |
 //! | `report` | the lines |
 //! | `lines` | the lines and their roles as values, as text and as JSON |
-//! | `strings`, `uses` | strings by number, and the files of a role |
+//! | `strings`, `uses` | strings by number; roles, and what they did |
 //!
 //! A role is a program (file, arguments, working directory) and the role of its parent. Processes of the same role are merged:
 //! their files are sets, and their execs and exit statuses are counted. No event is kept.
@@ -55,6 +55,7 @@ use crate::filter::Glob;
 use compare::Comparison;
 use difference::Difference;
 use noise::Noise;
+use report::Maker;
 use strings::StringTable;
 use tracetui_shared::kind::{Kind, KindSet};
 use tree::Tree;
@@ -79,50 +80,40 @@ pub fn compare_while(
     goes_on: &dyn Fn() -> bool,
 ) -> Option<DiffReport> {
     let mut strings = StringTable::default();
-    let gaps = a.gaps.clone();
     let directories: Vec<_> = more.iter().chain([&b]).map(|other| tree::same_directories(&a, other)).collect();
-    let base = Tree::of(a, &[], &mut strings);
+    let base = (a.gaps.clone(), Tree::of(a, &[], &mut strings));
     let mut noise = Noise::default();
     for (other, directories) in more.into_iter().zip(&directories) {
-        let of = Against { gaps: (&gaps, &other.gaps.clone()), ignored, goes_on };
-        let other = Tree::of(other, directories, &mut strings);
-        of.compare(base.clone(), other, &mut strings, |comparison, all, strings| {
+        let other = (other.gaps.clone(), Tree::of(other, directories, &mut strings));
+        of_trees(base.clone(), other, (ignored, goes_on), &mut strings, |comparison, all, strings| {
             noise.learn(comparison, &all, strings)
         })?;
     }
     let same = directories.into_iter().next_back().unwrap_or_default();
-    let of = Against { gaps: (&gaps, &b.gaps.clone()), ignored, goes_on };
     goes_on().then_some(())?;
-    let b = Tree::of(b, &same, &mut strings);
-    of.compare(base, b, &mut strings, |comparison, all, strings| {
+    let b = (b.gaps.clone(), Tree::of(b, &same, &mut strings));
+    of_trees(base, b, (ignored, goes_on), &mut strings, |comparison, all, strings| {
         let (mut all, noise) = noise.split(comparison, all, strings);
-        comparison.rank(strings, &mut all);
-        report::Maker::new(comparison, &all, strings).report(&all, &noise, same)
+        let facts = comparison.rank(strings, &mut all);
+        Maker { comparison, strings, facts }.report(&all, &noise, same)
     })
 }
 
-/// What a comparison of two trees needs besides them.
-struct Against<'a> {
-    gaps: (&'a Gaps, &'a Gaps),
-    ignored: &'a [Glob],
-    goes_on: &'a dyn Fn() -> bool,
-}
-
-impl Against<'_> {
-    fn compare<R>(
-        &self,
-        mut a: Tree,
-        mut b: Tree,
-        strings: &mut StringTable,
-        done: impl FnOnce(&Comparison<'_>, Vec<Difference>, &StringTable) -> R,
-    ) -> Option<R> {
-        let Against { gaps, ignored, goes_on } = *self;
-        goes_on().then_some(())?;
-        random_names::note_own_names(&mut a, &mut b, strings);
-        goes_on().then_some(())?;
-        let (pairs, alone) = tree::pair(&mut a, &mut b, strings);
-        let comparison = Comparison { trees: (&a, &b), gaps, pairs: &pairs, alone: &alone, ignored };
-        let all = comparison.differences(strings, goes_on)?;
-        Some(done(&comparison, all, strings))
-    }
+/// Compares two trees, and passes on their differences.
+fn of_trees<R>(
+    (gaps_a, a): (Gaps, Tree),
+    (gaps_b, b): (Gaps, Tree),
+    (ignored, goes_on): (&[Glob], &dyn Fn() -> bool),
+    strings: &mut StringTable,
+    done: impl FnOnce(&Comparison<'_>, Vec<Difference>, &StringTable) -> R,
+) -> Option<R> {
+    let mut trees = [a, b];
+    goes_on().then_some(())?;
+    random_names::note_own_names(&mut trees, strings);
+    goes_on().then_some(())?;
+    let (pairs, alone) = tree::pair(&mut trees, strings);
+    let (trees, gaps) = (trees.each_ref(), [&gaps_a, &gaps_b]);
+    let comparison = Comparison { trees, gaps, pairs: &pairs, alone: &alone, ignored };
+    let all = comparison.differences(strings, goes_on)?;
+    Some(done(&comparison, all, strings))
 }

@@ -152,43 +152,32 @@ impl NameRules {
             }
             out.clear();
             match jobs(arg, makes) {
-                Jobs::None => self.word(arg, &mut out),
-                Jobs::Whole { number_follows: follows } => {
+                None => self.word(arg, &mut out),
+                Some((b"", follows)) => {
                     number_follows = follows;
                     continue;
                 }
-                Jobs::After(letters) => out.extend_from_slice(letters),
+                Some((letters, _)) => out.extend_from_slice(letters),
             }
             each(&out);
         }
     }
 }
 
-/// The part of an argument that only gives the number of parallel jobs.
-enum Jobs<'a> {
-    None,
-    /// All of it, and maybe the next argument.
-    Whole {
-        number_follows: bool,
-    },
-    After(&'a [u8]),
-}
-
-fn jobs(arg: &[u8], makes: bool) -> Jobs<'_> {
-    for option in [&b"--jobserver-auth="[..], b"--jobserver-fds=", b"--jobs="] {
-        if arg.starts_with(option) {
-            return Jobs::Whole { number_follows: false };
-        }
+/// If an argument gives the number of parallel jobs: its letters before that, and whether the number is the next argument.
+fn jobs(arg: &[u8], makes: bool) -> Option<(&[u8], bool)> {
+    if [&b"--jobserver-auth="[..], b"--jobserver-fds=", b"--jobs="].iter().any(|option| arg.starts_with(option)) {
+        return Some((b"", false));
     }
-    let Some(short) = arg.strip_prefix(b"-").filter(|short| !short.is_empty()) else { return Jobs::None };
+    let short = arg.strip_prefix(b"-").filter(|short| !short.is_empty())?;
     let letters = short.len() - short.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (name, digits) = short.split_at(letters);
     match name {
-        b"j" if makes || !digits.is_empty() => Jobs::Whole { number_follows: digits.is_empty() },
-        b"-jobs" | b"-parallel" if makes && digits.is_empty() => Jobs::Whole { number_follows: true },
-        b"P" if makes && !digits.is_empty() => Jobs::Whole { number_follows: false },
-        [.., b'j'] if makes && name.iter().all(u8::is_ascii_lowercase) => Jobs::After(&arg[..letters]),
-        _ => Jobs::None,
+        b"j" if makes || !digits.is_empty() => Some((b"", digits.is_empty())),
+        b"-jobs" | b"-parallel" if makes && digits.is_empty() => Some((b"", true)),
+        b"P" if makes && !digits.is_empty() => Some((b"", false)),
+        [.., b'j'] if makes && name.iter().all(u8::is_ascii_lowercase) => Some((&arg[..letters], false)),
+        _ => None,
     }
 }
 
@@ -213,7 +202,7 @@ fn drop_jobs(start: usize, out: &mut Vec<u8>) {
             continue;
         }
         match jobs(word, false) {
-            Jobs::Whole { .. } => {}
+            Some(_) => {}
             _ if word == b"-j" => number_follows = true,
             _ => out.extend_from_slice(part),
         }

@@ -4,7 +4,8 @@ use super::compare::Comparison;
 use super::difference::{Difference, State, Tolerance, Topic};
 use super::names::{is_word, leaf, runs};
 use super::strings::StringTable;
-use super::tree::{NodeId, RoleNode, Side, Tree};
+use super::tree::Side;
+use super::uses::{Role, RoleId};
 use crate::limits;
 use foldhash::HashMap;
 
@@ -22,7 +23,7 @@ pub(super) struct Noise {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Key {
     /// The role in the compared good run; for a forked process, its program.
-    role: (NodeId, bool),
+    role: (RoleId, bool),
     kind: &'static str,
     /// What differs, or its form.
     text: Vec<u8>,
@@ -101,9 +102,8 @@ impl Noise {
                 let subject = Subject { text: strings.get(word).to_vec(), side: Some(side) };
                 !self.has(comparison, &one, &subject, &[])
             };
-            let a = one.a.with_words(|word| is_other(word, Side::A));
-            let b = one.b.with_words(|word| is_other(word, Side::B));
-            (one.a, one.b) = (a, b);
+            let keep = one.texts().filter(|(word, side)| is_other(*word, *side)).collect::<Vec<_>>();
+            one.retain_words(|word, side| keep.contains(&(word, side)));
             others.push(one);
         }
         (others, noise)
@@ -155,21 +155,20 @@ impl Comparison<'_> {
     /// Whether `--ignore` names what differs, or the program. Of arguments, only the others remain.
     pub(super) fn is_ignored(&self, one: &mut Difference, strings: &StringTable) -> bool {
         let matches = |id: u32| self.ignores(strings.get(id));
-        let program = &self.trees.0.nodes[self.pairs[one.pair].a];
+        let program = self.node(one.pair, Side::A);
         // Of a role of one run, the processes below it count, if its program is ignored.
         if one.pair != 0 && one.alone.is_none() && self.ignores_program(program, strings) {
             return true;
         }
         if one.topic == Topic::Argv && one.texts().next().is_some() {
-            one.a = one.a.with_words(|word| !matches(word));
-            one.b = one.b.with_words(|word| !matches(word));
+            one.retain_words(|word, _| !matches(word));
             return one.texts().next().is_none();
         }
         one.subject.is_some_and(|subject| matches(subject) || one.texts().any(|(text, _)| matches(text)))
     }
 
     /// Whether `--ignore` names a program: by its file, the file's name, or the name that it was called by.
-    pub(super) fn ignores_program(&self, role: &RoleNode, strings: &StringTable) -> bool {
+    pub(super) fn ignores_program(&self, role: &Role, strings: &StringTable) -> bool {
         let exe = strings.get(role.exe);
         let called = role.argv.first().map(|word| strings.get(*word));
         [Some(exe), Some(leaf(exe)), called].into_iter().flatten().any(|text| self.ignores(text))
@@ -178,9 +177,9 @@ impl Comparison<'_> {
     /// Whether `--ignore` names a text, as shown, or as an absolute path.
     fn ignores(&self, text: &[u8]) -> bool {
         let below = text.strip_prefix(b"./");
-        let whole = |tree: &Tree| below.map(|below| [&tree.root, &b"/"[..], below].concat());
-        let texts = [Some(text.to_vec()), below.map(<[u8]>::to_vec), whole(self.trees.0), whole(self.trees.1)];
-        texts.iter().flatten().any(|text| self.ignored.iter().any(|glob| glob.matches(text)))
+        let whole = self.trees.iter().filter_map(|tree| Some([&tree.root, &b"/"[..], below?].concat()));
+        let mut texts = [Some(text), below].into_iter().flatten().map(<[u8]>::to_vec).chain(whole);
+        texts.any(|text| self.ignored.iter().any(|glob| glob.matches(&text)))
     }
 
     /// What differs. Empty if the difference cannot be noise.
@@ -195,7 +194,7 @@ impl Comparison<'_> {
                 one.texts().map(|(text, side)| of(&[text], Some(side))).collect()
             }
             Topic::Alone => {
-                let RoleNode { exe, argv, .. } = self.role(one);
+                let Role { exe, argv, .. } = self.role(one);
                 vec![of(&[&[*exe], &argv[..]].concat(), one.only())]
             }
             topic if (matches!(topic, Topic::Opened | Topic::Tried) || topic.is_result()) && one.is_absent() => {
@@ -223,14 +222,14 @@ impl Comparison<'_> {
                 statuses.into_keys().chain(never).collect()
             }),
             topic if topic.row().tolerance == Tolerance::Anything => [Vec::new(), Vec::new()],
-            _ => [vec![number(&one.a)], vec![number(&one.b)]],
+            _ => one.states.each_ref().map(|state| vec![number(state)]),
         }
     }
 
     fn noise_key(&self, one: &Difference, text: Vec<u8>) -> Key {
         let pair = self.pairs[one.pair];
-        let forked = self.trees.0.nodes[pair.a].forked;
-        let role = if forked { self.pairs[pair.parent].a } else { pair.a };
+        let forked = self.node(one.pair, Side::A).forked;
+        let [role, _] = if forked { self.pairs[pair.parent].nodes } else { pair.nodes };
         let kind = match one.topic.row().word {
             // A file that comes and goes may also be looked for in vain.
             "missing" | "tried" => "opened",

@@ -5,11 +5,12 @@
 //! letters and digits alternate in them, or in others of the same form: `rustcogocov` beside `rustcMARM3e`.
 
 use super::names::{Chance, RANDOM, changes, is_word, leaf, runs};
-use super::strings::{StringTable, each};
+use super::strings::StringTable;
 use super::tree::Tree;
 use super::uses::did;
 use crate::limits;
 use foldhash::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
 /// Alternations of letters and digits that an intended name does not have.
 const ALTERNATIONS: usize = 2;
@@ -27,19 +28,18 @@ struct Below {
 }
 
 /// Records the words of the own names of both runs.
-pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) {
-    let (left, right) = (files(a), files(b));
-    let (only_a, only_b) = (only(&left, &right), only(&right, &left));
-    let made = |only: &[(u32, u8)]| {
-        let made = only.iter().filter(|(_, bits)| bits & MADE != 0).map(|(path, _)| strings.get(*path));
-        made.take(limits::DIFF_PATHS).collect::<Vec<_>>()
+pub(super) fn note_own_names([a, b]: &mut [Tree; 2], strings: &StringTable) {
+    let (left, right) = (&a.files, &b.files);
+    let made = |these: &BTreeMap<u32, u8>, those: &BTreeMap<u32, u8>| {
+        let made = these.iter().filter(|(path, bits)| **bits & MADE != 0 && !those.contains_key(path));
+        made.take(limits::DIFF_PATHS).map(|(path, _)| strings.get(*path)).collect::<Vec<_>>()
     };
-    let (made_a, made_b) = (made(&only_a), made(&only_b));
+    let (made_a, made_b) = (made(left, right), made(right, left));
     if made_a.is_empty() || made_b.is_empty() {
         return;
     }
     let paths: HashSet<&[u8]> = made_a.iter().chain(&made_b).flat_map(|path| and_above(path)).collect();
-    let (used_a, used_b) = (used(&left, &paths, strings), used(&right, &paths, strings));
+    let (used_a, used_b) = (used(left, &paths, strings), used(right, &paths, strings));
     let own = |made: &[&'_ [u8]], used: &HashMap<&[u8], Below>, other: &HashMap<&[u8], Below>| {
         let is_own =
             |path: &&[u8]| used.get(path).is_some_and(|below| below.made && !below.read) && !other.contains_key(path);
@@ -59,42 +59,18 @@ pub(super) fn note_own_names(a: &mut Tree, b: &mut Tree, strings: &StringTable) 
         }
     };
     // A word that the other run has anywhere is not random: `cache` of a journal, and of another file.
-    let within = |words: &HashSet<&'_ [u8]>, only: &[(u32, u8)]| {
-        let all = only.iter().flat_map(|(path, _)| words_of(strings.get(*path)));
+    let within = |words: &HashSet<&'_ [u8]>, these: &BTreeMap<u32, u8>, those: &BTreeMap<u32, u8>| {
+        let only = these.keys().filter(|path| !those.contains_key(path));
+        let all = only.flat_map(|path| words_of(strings.get(*path)));
         all.filter(|word| words.contains(word)).collect::<HashSet<_>>()
     };
-    let (of_both_a, of_both_b) = (within(&words_a, &only_b), within(&words_b, &only_a));
+    let (of_both_a, of_both_b) = (within(&words_a, right, left), within(&words_b, left, right));
     note(&names_a, &of_both_a, &mut a.chance);
     note(&names_b, &of_both_b, &mut b.chance);
 }
 
-/// The files of a run by number, with the bits of all roles.
-pub(super) fn files(tree: &Tree) -> Vec<(u32, u8)> {
-    let mut files: Vec<_> =
-        tree.nodes.iter().flat_map(|node| &node.did.opens.settled).map(|(path, did)| (*path, did.bits)).collect();
-    files.sort_unstable();
-    files.dedup_by(|(path, bits), (kept, all)| {
-        let same = path == kept;
-        *all |= if same { *bits } else { 0 };
-        same
-    });
-    files
-}
-
-/// The bits of one of these files; 0 if it is not there.
-pub(super) fn bits_of(files: &[(u32, u8)], path: u32) -> u8 {
-    files.binary_search_by_key(&path, |(path, _)| *path).map_or(0, |at| files[at].1)
-}
-
-/// The files that the other run does not have.
-fn only(these: &[(u32, u8)], those: &[(u32, u8)]) -> Vec<(u32, u8)> {
-    let mut only = Vec::new();
-    each(these, those, |path, bits, other| only.extend(bits.filter(|_| other.is_none()).map(|bits| (path, bits))));
-    only
-}
-
 /// What a run did at and below each of these paths that it has. All directories above a path are in `paths` too.
-fn used<'p>(files: &[(u32, u8)], paths: &HashSet<&'p [u8]>, strings: &StringTable) -> HashMap<&'p [u8], Below> {
+fn used<'p>(files: &BTreeMap<u32, u8>, paths: &HashSet<&'p [u8]>, strings: &StringTable) -> HashMap<&'p [u8], Below> {
     let mut found: HashMap<&[u8], Below> = HashMap::default();
     for (path, bits) in files {
         for path in and_above(strings.get(*path)).map_while(|path| paths.get(path)) {

@@ -1,22 +1,23 @@
 //! Which differences may follow from others.
 
 use super::compare::Comparison;
-use super::difference::{Difference, Rank, State, Topic, is_absent};
+use super::difference::{Difference, Rank, State, Topic};
 use super::environment;
 use super::names::{is_message, leaf};
-use super::random_names::{bits_of, files};
 use super::strings::StringTable;
-use super::tree::{Alone, NodeId, Side, Tree};
-use super::uses::did;
+use super::tree::{Alone, Side, Tree};
+use super::uses::{RoleId, did};
 use foldhash::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The facts about a pair that decide which differences follow from which.
 #[derive(Clone, Copy, Debug, Default)]
-struct Facts {
+pub(super) struct Facts {
     argv: bool,
     missing: bool,
-    exit: bool,
+    pub(super) exit: bool,
+    /// The exit status of a descendant differs.
+    pub(super) exit_below: bool,
     /// The arguments of the process or of an ancestor differ.
     changed: bool,
     /// The exit status of the process or of an ancestor differs.
@@ -39,8 +40,8 @@ struct Stops {
 }
 
 impl Comparison<'_> {
-    /// Decides which differences may follow from others.
-    pub(super) fn rank(&self, strings: &StringTable, all: &mut [Difference]) {
+    /// Decides which differences may follow from others. Returns the facts about the pairs.
+    pub(super) fn rank(&self, strings: &StringTable, all: &mut [Difference]) -> Vec<Facts> {
         let facts = self.facts(all);
         let made = self.made_differently(&facts);
         let stops = self.stops(&facts, &made, all, strings);
@@ -86,36 +87,26 @@ impl Comparison<'_> {
             };
         }
         only_tried(self.pairs.len(), all);
+        facts
     }
 
     fn stops(&self, facts: &[Facts], made: &HashSet<u32>, all: &[Difference], strings: &StringTable) -> Stops {
         let mut below = vec![false; self.pairs.len()];
         for (at, pair) in self.pairs.iter().enumerate().skip(1).rev() {
             // A forked process is a part of its program.
-            let forked = self.trees.0.nodes[pair.a].forked;
+            let forked = self.node(at, Side::A).forked;
             below[pair.parent] |= below[at] || facts[at].exit && !forked;
         }
         let side: Vec<_> =
             (0..below.len()).map(|at| self.fails_more(at).filter(|_| facts[at].exit && !below[at])).collect();
         let mut stops = Stops { explained: vec![false; side.len()], side, ..Stops::default() };
-        let uses = match stops.side.iter().any(Option::is_some) {
-            true => [files(self.trees.0), files(self.trees.1)],
-            false => Default::default(),
-        };
-        self.missed(made, &uses, all, strings, &mut stops);
-        self.not_reached(facts, &uses, all, strings, &mut stops);
+        self.missed(made, all, strings, &mut stops);
+        self.not_reached(facts, all, strings, &mut stops);
         stops
     }
 
     /// Notes the files that a failed process looked for in vain.
-    fn missed(
-        &self,
-        made: &HashSet<u32>,
-        uses: &[Vec<(u32, u8)>; 2],
-        all: &[Difference],
-        strings: &StringTable,
-        stops: &mut Stops,
-    ) {
+    fn missed(&self, made: &HashSet<u32>, all: &[Difference], strings: &StringTable, stops: &mut Stops) {
         let certain = all.iter().enumerate().filter(|(_, one)| one.unknown.is_none());
         let stopped = certain.clone().filter_map(|(at, one)| Some((at, one, stops.side[one.pair]?)));
         let answered = self.answered(stopped.clone(), strings);
@@ -128,7 +119,7 @@ impl Comparison<'_> {
         let (mut first, mut perhaps, mut explained) = (Vec::new(), Vec::new(), Vec::new());
         for (at, one, side) in stopped {
             let Some(path) = one.subject else { continue };
-            let is_made_here = bits_of(&uses[side as usize], path) & (did::WROTE | did::DIRECTORY) != 0;
+            let is_made_here = self.trees[side as usize].bits_of(path) & (did::WROTE | did::DIRECTORY) != 0;
             match one.topic {
                 _ if is_output(one, made) => {}
                 Topic::Sought => _ = new.insert(one.pair, (at, one.directories())),
@@ -184,7 +175,7 @@ impl Comparison<'_> {
         // Files have numbers in the order of their first use.
         let (mut sought, mut found): (HashMap<_, u32>, HashMap<_, u32>) = Default::default();
         for pair in pairs {
-            for (path, used) in &self.node(pair.0, pair.1).did.opens.settled {
+            for (path, used) in &self.node(pair.0, pair.1).did.opens {
                 let name = leaf(strings.get(*path));
                 match used.has(did::FOUND) {
                     true => _ = found.insert((pair, stem(name)), *path),
@@ -201,17 +192,12 @@ impl Comparison<'_> {
 
     /// Notes the first program and the first file that a failed process did not reach, if nothing that it did explains the failure.
     /// Programs and files have numbers in the order of their first use.
-    fn not_reached(
-        &self,
-        facts: &[Facts],
-        uses: &[Vec<(u32, u8)>; 2],
-        all: &[Difference],
-        strings: &StringTable,
-        stops: &mut Stops,
-    ) {
+    fn not_reached(&self, facts: &[Facts], all: &[Difference], strings: &StringTable, stops: &mut Stops) {
         // A process that executed programs in both runs understood its arguments.
         let mut executes = vec![false; facts.len()];
-        self.pairs.iter().for_each(|pair| executes[pair.parent] |= !self.trees.0.nodes[pair.a].forked);
+        for (at, pair) in self.pairs.iter().enumerate() {
+            executes[pair.parent] |= !self.node(at, Side::A).forked;
+        }
         let open = |at: usize, side: Side| {
             stops.side[at] == Some(side.other())
                 && !stops.explained[at]
@@ -220,7 +206,7 @@ impl Comparison<'_> {
         };
         let mut continued = HashSet::default();
         let mut inputs: HashMap<usize, (bool, u32, usize)> = HashMap::default();
-        let mut programs: HashMap<(usize, Side), (NodeId, usize)> = HashMap::default();
+        let mut programs: HashMap<(usize, Side), (RoleId, usize)> = HashMap::default();
         let mut outputs: HashMap<usize, BTreeSet<&[u8]>> = HashMap::default();
         let mut perhaps = Vec::new();
         for (at, one) in all.iter().enumerate().filter(|(_, one)| one.unknown.is_none()) {
@@ -235,7 +221,7 @@ impl Comparison<'_> {
                 Topic::Tried if open(one.pair, side.other()) && !is_message(strings.get(path)) => perhaps.push(at),
                 Topic::Opened if open(one.pair, side) => {
                     continued.insert(one.pair);
-                    let bits = |side: Side| bits_of(&uses[side as usize], path);
+                    let bits = |side: Side| self.trees[side as usize].bits_of(path);
                     // An input that no process of the failed run has.
                     let is_input =
                         bits(side) & (did::WROTE | did::DIRECTORY) == 0 && bits(side.other()) & did::FOUND == 0;
@@ -255,7 +241,7 @@ impl Comparison<'_> {
         let changes = self.first_changes(facts);
         let programs = programs.into_iter().filter(|((at, side), (node, _))| {
             open(*at, *side) && (!continued.contains(at) || self.not_found(*at, side.other()))
-                || changes[*at].is_some_and(|(a, b)| *node < if *side == Side::A { a } else { b })
+                || changes[*at].is_some_and(|first| *node < first[*side as usize])
         });
         let mut first: Vec<usize> = programs.map(|(_, (_, at))| at).collect();
         for (foreign, _, at) in inputs.into_values() {
@@ -268,26 +254,26 @@ impl Comparison<'_> {
     /// Whether the parent of a process differs in the same user ids.
     fn parent_differs_in(&self, one: &Difference) -> bool {
         let parent = self.pairs[one.pair].parent;
-        let has = |side: Side| self.node(parent, side).did.uid.map(u64::from) == Some(one.state(side).number());
-        has(Side::A) && has(Side::B)
+        let has = |side: &Side| self.node(parent, *side).did.uid.map(u64::from) == Some(one.state(*side).number());
+        Side::BOTH.iter().all(has)
     }
 
     /// The files that a process and those below it wrote.
     fn outputs<'s>(&self, pair: usize, side: Side, strings: &'s StringTable) -> BTreeSet<&'s [u8]> {
-        let tree = self.tree(side);
-        let top = if side == Side::A { self.pairs[pair].a } else { self.pairs[pair].b };
-        let opens = tree.below(top).flat_map(|node| &tree.nodes[node].did.opens.settled);
+        let tree = self.trees[side as usize];
+        let opens = tree.below(self.pairs[pair].nodes[side as usize]).flat_map(|node| &tree.nodes[node].did.opens);
         opens.filter(|(_, did)| did.has(did::WROTE)).map(|(path, _)| strings.get(*path)).collect()
     }
 
     /// For each pair whose own arguments are equal, the first child whose arguments differ, if no child before it fails: an earlier
     /// program of one run may have changed them.
-    fn first_changes(&self, facts: &[Facts]) -> Vec<Option<(NodeId, NodeId)>> {
-        let mut first: Vec<Option<(NodeId, NodeId)>> = vec![None; facts.len()];
+    fn first_changes(&self, facts: &[Facts]) -> Vec<Option<[RoleId; 2]>> {
+        let mut first: Vec<Option<[RoleId; 2]>> = vec![None; facts.len()];
         let mut changed = vec![false; facts.len()];
         for (pair, fact) in self.pairs.iter().zip(facts).skip(1).filter(|(_, fact)| fact.argv || fact.exit) {
-            let (a, b) = first[pair.parent].unwrap_or((pair.a, pair.b));
-            first[pair.parent] = Some((a.min(pair.a), b.min(pair.b)));
+            let [a, b] = pair.nodes;
+            let known = first[pair.parent].unwrap_or(pair.nodes);
+            first[pair.parent] = Some([known[0].min(a), known[1].min(b)]);
             changed[pair.parent] |= fact.argv;
         }
         let keeps = |at: &usize| changed[*at] && !facts[*at].changed;
@@ -308,11 +294,8 @@ impl Comparison<'_> {
             let failed = self.exits(pair, side).iter().filter(|(status, _)| **status != 0);
             failed.map(|(_, count)| *count).sum::<u64>()
         };
-        match failed(Side::A).cmp(&failed(Side::B)) {
-            std::cmp::Ordering::Greater => Some(Side::A),
-            std::cmp::Ordering::Less => Some(Side::B),
-            std::cmp::Ordering::Equal => None,
-        }
+        let [a, b] = Side::BOTH.map(failed);
+        Side::only([a > b, a < b])
     }
 
     /// Whether a process did not find a command: exit code 127, or 126 if it could not be executed.
@@ -339,9 +322,10 @@ impl Comparison<'_> {
         }
         for at in (0..facts.len()).rev() {
             facts[at].disturbed |= facts[at].exit || facts[at].missing;
-            if facts[at].disturbed {
-                facts[self.pairs[at].parent].disturbed = true;
-            }
+            let Facts { exit, exit_below, disturbed, .. } = facts[at];
+            let above = &mut facts[self.pairs[at].parent];
+            above.disturbed |= disturbed;
+            above.exit_below |= at > 0 && (exit || exit_below);
         }
         facts
     }
@@ -349,18 +333,17 @@ impl Comparison<'_> {
     /// The files written by processes that only one run has, or that failed or were started differently.
     fn made_differently(&self, facts: &[Facts]) -> HashSet<u32> {
         let mut made = HashSet::default();
-        let mut add = |tree: &Tree, node: NodeId| {
-            let wrote = tree.nodes[node].did.opens.settled.iter().filter(|(_, did)| did.has(did::WROTE));
+        let mut add = |tree: &Tree, node: RoleId| {
+            let wrote = tree.nodes[node].did.opens.iter().filter(|(_, did)| did.has(did::WROTE));
             made.extend(wrote.map(|(path, _)| *path));
         };
         for (fact, pair) in facts.iter().zip(self.pairs) {
             if fact.changed || fact.exit {
-                add(self.trees.0, pair.a);
-                add(self.trees.1, pair.b);
+                self.trees.iter().zip(pair.nodes).for_each(|(tree, node)| add(tree, node));
             }
         }
         for alone in self.alone {
-            let tree = self.tree(alone.side);
+            let tree = self.trees[alone.side as usize];
             tree.below(alone.node).for_each(|node| add(tree, node));
         }
         made
@@ -369,9 +352,8 @@ impl Comparison<'_> {
 
 /// Whether a file that one run did not find was written by a process that failed or changed.
 fn is_output(one: &Difference, made: &HashSet<u32>) -> bool {
-    let is_absent = |state: &State| matches!(state, State::Failed { errno, .. } if is_absent(*errno));
     match one.topic {
-        Topic::Program | Topic::File if is_absent(&one.a) || is_absent(&one.b) => {
+        Topic::Program | Topic::File if one.states.iter().any(State::is_missing) => {
             one.subject.is_some_and(|path| made.contains(&path))
         }
         Topic::Search => one.texts().any(|(path, _)| made.contains(&path)),
@@ -386,7 +368,7 @@ fn variables<'s>(all: &[Difference], strings: &'s StringTable) -> PassedOn<'s> {
     let mut words = PassedOn(Default::default());
     for one in all {
         let Some(name) = one.subject.filter(|_| one.topic == Topic::Env) else { continue };
-        for side in [Side::A, Side::B] {
+        for side in Side::BOTH {
             let text = one.state(side).texts().first();
             let value = text.and_then(|text| environment::value(name, *text, strings)).unwrap_or_default();
             words.0[side as usize].extend(value.split(u8::is_ascii_whitespace));

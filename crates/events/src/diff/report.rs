@@ -7,18 +7,20 @@ use super::environment;
 use super::label::{COMMAND, labels, name, times};
 use super::left;
 use super::lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Status};
+use super::rank::Facts;
 use super::run::Gaps;
 use super::slower;
 use super::strings::StringTable;
-use super::tree::{RoleNode, Side};
+use super::tree::Side;
+use super::uses::Role;
 use crate::event::names;
 use crate::event::{Compared, compared};
 use crate::limits;
 use crate::text::command::shortened;
 use crate::text::{counted, grouped};
 use foldhash::HashMap;
-use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The least number of lines to show, if there are that many. Differences that may follow from others fill them up.
 const LINES: usize = 4;
@@ -34,7 +36,7 @@ enum Key {
     Known {
         topic: Topic,
         subject: Option<u32>,
-        states: (State, State),
+        states: [State; 2],
         /// The program, if only differences of one share a line.
         exe: Option<u32>,
         /// For a role that only one run has: the pair of its parent, and whether it is the cause.
@@ -69,28 +71,12 @@ fn is_merged(one: &Difference) -> bool {
 }
 
 pub(super) struct Maker<'a> {
-    comparison: &'a Comparison<'a>,
-    strings: &'a StringTable,
-    /// The pairs with different exit statuses.
-    exits: Vec<bool>,
-    /// Pairs with such a pair below them.
-    above_exit: Vec<bool>,
+    pub(super) comparison: &'a Comparison<'a>,
+    pub(super) strings: &'a StringTable,
+    pub(super) facts: Vec<Facts>,
 }
 
-impl<'a> Maker<'a> {
-    /// For these differences.
-    pub(super) fn new(comparison: &'a Comparison<'a>, all: &[Difference], strings: &'a StringTable) -> Maker<'a> {
-        let pairs = comparison.pairs;
-        let (mut exits, mut above_exit) = (vec![false; pairs.len()], vec![false; pairs.len()]);
-        all.iter().filter(|one| one.topic == Topic::Exit).for_each(|one| exits[one.pair] = true);
-        for at in (1..pairs.len()).rev() {
-            if exits[at] || above_exit[at] {
-                above_exit[pairs[at].parent] = true;
-            }
-        }
-        Maker { comparison, strings, exits, above_exit }
-    }
-
+impl Maker<'_> {
     pub(super) fn report(
         &self,
         all: &[Difference],
@@ -102,23 +88,19 @@ impl<'a> Maker<'a> {
         groups.sort_by_key(|group| (group.rank, group.class()));
         let mut noise = self.groups(noise);
         noise.sort_by_key(Group::class);
-        let Comparison { pairs, trees, gaps, .. } = *self.comparison;
-        let slower = slower::slower(pairs, trees, gaps);
+        let slower = slower::slower(self.comparison);
         let pairs = groups.iter().chain(&noise).map(|group| group.first.pair).chain(slower.iter().copied());
-        let (of, listed) = self.roles(pairs);
-        let mut report = DiffReport { directories, roles: listed, ..DiffReport::default() };
+        let (of, roles) = self.roles(pairs);
+        let (mut lines, mut rest, mut follow) = (Vec::new(), Vec::new(), BTreeMap::new());
         let least = groups.first().map_or(Rank::Follows, |group| group.rank).min(Rank::Cause);
         let causes = groups.iter().filter(|group| group.rank <= Rank::Cause).count();
         let mut room = LINES.saturating_sub(causes);
         let nothing = groups.iter().all(|group| group.rank == Rank::Follows);
-        let noise = self.lines(&noise, &of).into_iter();
-        report.noise = noise.map(|line| DiffLine { status: Status::Noise, ..line }).collect();
-        report.slower = self.slower(&slower, &of);
         for (group, mut line) in groups.iter().zip(self.lines(&groups, &of)) {
             let shown = match group.rank {
                 Rank::First | Rank::Cause => true,
                 // What all others follow from is not recorded.
-                _ if nothing && report.lines.len() < LINES => true,
+                _ if nothing && lines.len() < LINES => true,
                 Rank::Perhaps if room > 0 => {
                     room -= 1;
                     true
@@ -128,24 +110,26 @@ impl<'a> Maker<'a> {
             line.follows = !shown;
             line.cause = group.rank == least && line.status == Status::Different;
             if shown {
-                report.lines.push(line);
+                lines.push(line);
             } else {
-                *report.follow.entry(line.kind).or_default() += group.members;
-                report.rest.push(line);
+                *follow.entry(line.kind).or_default() += group.members;
+                rest.push(line);
             }
         }
-        report
+        let noise = self.lines(&noise, &of).into_iter().map(|line| DiffLine { status: Status::Noise, ..line });
+        lines.extend(rest.into_iter().chain(noise).chain(self.slower(&slower, &of)));
+        DiffReport { lines, roles, follow, directories }
     }
 
     fn lines(&self, groups: &[Group], of: &HashMap<usize, usize>) -> Vec<DiffLine> {
-        let roles: Vec<&RoleNode> = groups.iter().map(|group| self.comparison.role(&group.first)).collect();
+        let roles: Vec<&Role> = groups.iter().map(|group| self.comparison.role(&group.first)).collect();
         groups.iter().zip(labels(&roles, self.strings)).map(|(group, label)| self.line(group, label, of)).collect()
     }
 
     fn slower(&self, slower: &[usize], of: &HashMap<usize, usize>) -> Vec<DiffLine> {
-        let roles: Vec<_> = slower.iter().map(|pair| self.nodes(*pair)).collect();
-        let nodes: Vec<&RoleNode> = roles.iter().map(|(a, _)| *a).collect();
-        let lines = slower.iter().zip(roles).zip(labels(&nodes, self.strings)).map(|((pair, (a, b)), process)| {
+        let nodes: Vec<&Role> = slower.iter().map(|pair| self.comparison.node(*pair, Side::A)).collect();
+        let lines = slower.iter().zip(labels(&nodes, self.strings)).map(|(pair, process)| {
+            let [a, b] = self.comparison.nodes(*pair);
             let (a, b) = (slower::text(a, b), slower::text(b, a));
             let how = in_both(&a, &b);
             let role = of[pair];
@@ -170,22 +154,22 @@ impl<'a> Maker<'a> {
         // The nodes of run A are numbered in the order of their first use, parents before their children.
         let mut wanted = BTreeSet::from([(0, 0)]);
         for mut at in shown {
-            while wanted.insert((pairs[at].a, at)) {
+            while wanted.insert((pairs[at].nodes[0], at)) {
                 at = pairs[at].parent;
             }
         }
         let of: HashMap<usize, usize> = wanted.iter().zip(0..).map(|((_, pair), role)| (*pair, role)).collect();
         // The first one is no program.
-        let nodes: Vec<&RoleNode> = wanted.iter().skip(1).map(|(_, pair)| self.nodes(*pair).0).collect();
+        let nodes: Vec<&Role> = wanted.iter().skip(1).map(|(_, pair)| self.comparison.node(*pair, Side::A)).collect();
         let roles = wanted.iter().skip(1).zip(labels(&nodes, self.strings)).map(|((_, pair), process)| {
-            let (a, b) = self.nodes(*pair);
-            DiffRole { parent: of[&pairs[*pair].parent], process, a: self.program(a), b: self.program(b) }
+            let [a, b] = self.comparison.nodes(*pair).map(|node| self.program(node));
+            DiffRole { parent: of[&pairs[*pair].parent], process, a, b }
         });
         let roles = std::iter::once(DiffRole::default()).chain(roles).collect();
         (of, roles)
     }
 
-    fn program(&self, node: &RoleNode) -> DiffProgram {
+    fn program(&self, node: &Role) -> DiffProgram {
         let text = |id: u32| self.strings.get(id).to_vec();
         let argv = node.argv.iter().map(|word| text(*word)).collect();
         DiffProgram { exe: text(node.exe), argv, cwd: text(node.cwd), process: node.did.process }
@@ -196,7 +180,7 @@ impl<'a> Maker<'a> {
         let mut index: HashMap<Key, usize> = HashMap::default();
         for one in all {
             // The exit of a process after that of a child belongs to the line of the child.
-            if one.topic == Topic::Exit && self.above_exit[one.pair] && one.unknown.is_none() {
+            if one.topic == Topic::Exit && self.facts[one.pair].exit_below && one.unknown.is_none() {
                 continue;
             }
             let at = *index.entry(self.key(one)).or_insert_with(|| {
@@ -215,8 +199,7 @@ impl<'a> Maker<'a> {
             }
             group.pairs.push(one.pair);
             group.members += 1;
-            group.sums[0] += one.a.number();
-            group.sums[1] += one.b.number();
+            group.sums.iter_mut().zip(&one.states).for_each(|(sum, state)| *sum += state.number());
         }
         join_files(groups)
     }
@@ -228,19 +211,14 @@ impl<'a> Maker<'a> {
         }
         let states = match row.shares {
             // Only which run has more.
-            Shares::Sums => (State::Number((one.a > one.b).into()), State::Absent),
+            Shares::Sums => [State::Number((one.states[0] > one.states[1]).into()), State::Absent],
             // The number of directories may differ between roles.
-            _ => (one.a.in_any_number(), one.b.in_any_number()),
+            _ => one.states.each_ref().map(State::in_any_number),
         };
         let of_program = matches!(row.shares, Shares::Program | Shares::Sums);
         let exe = of_program.then(|| self.comparison.role(one).exe);
         let alone = one.alone.map(|alone| (alone.pair, one.rank == Rank::First));
         Key::Known { topic: one.topic, subject: one.subject, states, exe, alone }
-    }
-
-    fn nodes(&self, pair: usize) -> (&RoleNode, &RoleNode) {
-        let pair = self.comparison.pairs[pair];
-        (&self.comparison.trees.0.nodes[pair.a], &self.comparison.trees.1.nodes[pair.b])
     }
 
     fn line(&self, group: &Group, label: Vec<u8>, of: &HashMap<usize, usize>) -> DiffLine {
@@ -266,9 +244,9 @@ impl<'a> Maker<'a> {
 
     fn describe(&self, group: &Group, line: &mut DiffLine) {
         let Group { first, sums, .. } = group;
-        (line.a, line.b) = match first.topic.row().shares {
-            Shares::Sums => (number(sums[0]), number(sums[1])),
-            _ => (self.state(first, Side::A), self.state(first, Side::B)),
+        [line.a, line.b] = match first.topic.row().shares {
+            Shares::Sums => sums.map(|sum| sum.to_string().into_bytes()),
+            _ => Side::BOTH.map(|side| self.state(first, side)),
         };
         let side = first.only().map_or("both", Side::name);
         let short = |text: &[u8]| shortened(text, 2 * COMMAND);
@@ -285,11 +263,11 @@ impl<'a> Maker<'a> {
             line.process.clear();
         }
         line.how = match first.topic {
-            Topic::Argv => match (first.a.is_there(), first.b.is_there()) {
-                (false, false) => b"arguments reordered".to_vec(),
-                (false, true) => join(&[&short(&line.b), b" only in B"]),
-                (true, false) => join(&[&short(&line.a), b" only in A"]),
-                (true, true) => join(&[&short(&line.a), b" -> ", &short(&line.b)]),
+            Topic::Argv => match first.states.each_ref().map(State::is_there) {
+                [false, false] => b"arguments reordered".to_vec(),
+                [false, true] => join(&[&short(&line.b), b" only in B"]),
+                [true, false] => join(&[&short(&line.a), b" only in A"]),
+                [true, true] => join(&[&short(&line.a), b" -> ", &short(&line.b)]),
             },
             Topic::Cwd => join(&[b"started in ", &line.a, b" in A, in ", &line.b, b" in B"]),
             Topic::Env => join(&[&line.subject.concat(), b": ", &in_both(&short(&line.a), &short(&line.b))]),
@@ -328,7 +306,7 @@ impl<'a> Maker<'a> {
         let few = if group.members == 1 { join(&[b", by ", &line.process]) } else { Vec::new() };
         let seen = first.only().map_or(String::new(), |_| format!(", seen only in {}", side.other().name()));
         let count = counted(group.members as u64, ["difference", "differences"]);
-        let why = format!("{seen}: {} {}", side.name(), reason(self.comparison.gaps(side)));
+        let why = format!("{seen}: {} {}", side.name(), reason(self.comparison.gaps[side as usize]));
         line.what = join(&[format!("{count} of kind {kind}").as_bytes(), &few, why.as_bytes()]);
     }
 
@@ -359,7 +337,10 @@ impl<'a> Maker<'a> {
 
     /// Why the processes of these pairs failed: `: flexgen not found`.
     fn reason(&self, pairs: &[usize]) -> Vec<u8> {
-        let of = |pair: &usize| self.nodes(*pair).1.did.reason.or(self.nodes(*pair).0.did.reason);
+        let of = |pair: &usize| {
+            let [a, b] = self.comparison.nodes(*pair);
+            b.did.reason.or(a.did.reason)
+        };
         let same = pairs.first().and_then(of).filter(|reason| pairs.iter().all(|pair| of(pair) == Some(*reason)));
         same.map(|reason| [b": ", self.strings.get(reason)].concat()).unwrap_or_default()
     }
@@ -375,8 +356,8 @@ impl<'a> Maker<'a> {
             if at == 0 {
                 break;
             }
-            if self.exits[at] {
-                names.push(name(self.nodes(at).0, self.strings).to_vec());
+            if self.facts[at].exit {
+                names.push(name(self.comparison.node(at, Side::A), self.strings).to_vec());
             }
         }
         names.dedup();
@@ -414,7 +395,7 @@ fn join_files(groups: Vec<Group>) -> Vec<Group> {
             out.push(group);
             continue;
         }
-        let states = (first.a.in_any_number(), first.b.in_any_number());
+        let states = first.states.each_ref().map(State::in_any_number);
         match index.entry((group.pairs.clone(), first.topic, states, group.rank)) {
             Entry::Occupied(at) => {
                 let known: &mut Group = &mut out[*at.get()];
@@ -445,10 +426,6 @@ fn reason(gaps: &Gaps) -> String {
 /// The name of an error.
 fn error(errno: u8) -> &'static str {
     names::err(-i32::from(errno)).unwrap_or("failed")
-}
-
-fn number(count: u64) -> Vec<u8> {
-    count.to_string().into_bytes()
 }
 
 fn in_both(a: &[u8], b: &[u8]) -> Vec<u8> {

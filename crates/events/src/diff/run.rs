@@ -7,7 +7,7 @@ use super::environment::Environments;
 use super::left::{self, FilesLeft};
 use super::names::NameRules;
 use super::strings::StringTable;
-use super::uses::{Activity, Did, FileUses, HAS_MODE, Other, Used, did};
+use super::uses::{Activity, Did, Files, HAS_MODE, Image, Other, RoleId, Roles, Used, did};
 use crate::event::exec::Exec;
 use crate::event::file::File;
 use crate::event::open::Open;
@@ -20,35 +20,14 @@ use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::mark;
 use tracetui_shared::record::open::{CREATED, EXISTED};
 
-pub(super) type RoleId = u32;
-
 /// The parent of the roles whose parent is not part of the run.
-pub(super) const TOP: RoleId = RoleId::MAX;
+const TOP: RoleId = 0;
 
 /// Errors that depend on time, not on files: EINTR, EAGAIN, ENXIO (a fifo without a reader), EEXIST, ETXTBSY.
 const PASSING: [i32; 5] = [-4, -11, -6, -17, -26];
 
 /// `AT_FDCWD`.
 const HERE: i32 = -100;
-
-/// What the processes of a role run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum RoleImage {
-    /// A program: numbers of the executed file, the list of arguments and the working directory.
-    Program { exe: u32, argv: u32, cwd: u32 },
-    /// The program of the parent: it was forked, and has not executed another.
-    Forked,
-}
-
-/// Processes that count as the same in every run: program, arguments and directory, with the same parent.
-#[derive(Debug)]
-pub(super) struct RunRole {
-    pub(super) parent: RoleId,
-    pub(super) image: RoleImage,
-    /// The number of its environment, if the recording has it.
-    pub(super) env: Option<u32>,
-    pub(super) did: Activity,
-}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
@@ -109,19 +88,14 @@ struct Live {
 pub struct Run {
     pub(super) names: NameRules,
     pub(super) strings: StringTable,
-    pub(super) argvs: Vec<Box<[u32]>>,
     pub(super) environments: Environments,
-    pub(super) roles: Vec<RunRole>,
+    pub(super) roles: Roles,
     pub(super) pids: HashSet<u32>,
     processes: u64,
     /// Entries of the tables of all roles, and those of opened files.
     places: usize,
-    /// The files in sorted lists.
-    settled: usize,
     files: u64,
     pub gaps: Gaps,
-    argv_ids: HashMap<Box<[u32]>, u32>,
-    index: HashMap<(RoleId, RoleImage), RoleId>,
     live: HashMap<ProcessKey, Live>,
     /// The number of processes at which ended ones are removed.
     sweep_at: usize,
@@ -138,11 +112,8 @@ pub struct Run {
     reasons: Reasons,
 }
 
-/// Bytes of a place in a table of files, which may be less than half full.
+/// Bytes of a place in a tree or table of files, which may be less than half full.
 const PLACE: usize = 22;
-
-/// Bytes of a file in a sorted list.
-const SETTLED: usize = 8;
 
 /// Bytes of a role with its places in the tables, and of its list of arguments beside the arguments.
 const ROLE: usize = 376;
@@ -161,7 +132,7 @@ impl Run {
     /// How well other runs can be compared with this one: whether nothing is missing, and the number of roles.
     pub fn completeness(&self) -> (bool, usize) {
         let Gaps { incomplete, full, .. } = self.gaps;
-        (!incomplete && !full && self.gaps.sum() == 0, self.roles.len())
+        (!incomplete && !full && self.gaps.sum() == 0, self.roles.all.len())
     }
 
     /// How many connections ended whose beginnings, which are compared, were not among the events. 0 if events are missing.
@@ -194,24 +165,22 @@ impl Run {
         let Some(role) = self.role_of(process, seen) else { return };
         match &seen.event.body {
             Body::Exec(exec) if exec.record.ret == 0 => {
-                if let Some(role) = self.roles.get_mut(role as usize) {
-                    role.did.execs += 1;
-                    role.did.executed_as(Some(process.uid.0));
-                }
+                let did = self.did(role);
+                did.execs += 1;
+                did.executed_as(Some(process.uid.0));
                 self.environment(role, process, seen);
             }
             Body::Exec(exec) => self.tried(role, process, exec),
             Body::Open(open) => self.opened(role, process, open),
             Body::Exit(exit) => {
                 self.lives(role, -1);
-                if let Some(RunRole { did, .. }) = self.roles.get_mut(role as usize) {
-                    let status = exit.record.status & 0xffff;
-                    *did.exits.entry(status).or_default() += 1;
-                    did.reason = reason.or(did.reason);
-                    did.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
-                    if status != 0 && !std::mem::replace(&mut did.failed, true) {
-                        did.process = process.key.tgid;
-                    }
+                let did = self.did(role);
+                let status = exit.record.status & 0xffff;
+                *did.exits.entry(status).or_default() += 1;
+                did.reason = reason.or(did.reason);
+                did.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
+                if status != 0 && !std::mem::replace(&mut did.failed, true) {
+                    did.process = process.key.tgid;
                 }
             }
             body => match body.change() {
@@ -221,9 +190,10 @@ impl Run {
         }
     }
 
-    /// Removes the data that only [`take`](Self::take) needs.
+    /// Removes the data that only [`add_event`](Self::add_event) needs.
     pub fn close(&mut self) {
-        (self.live, self.index, self.known, self.argv_ids) = Default::default();
+        (self.live, self.known) = Default::default();
+        self.roles.close();
         self.strings.close();
         self.environments.close();
     }
@@ -237,40 +207,34 @@ impl Run {
     fn environment(&mut self, role: RoleId, process: &Process, seen: &EventContext<'_>) {
         let Some(env) = seen.world.environment(process.key).filter(|_| self.has_room()) else { return };
         let env = self.environments.id(&env, &self.names, &mut self.strings);
-        if let Some(role) = self.roles.get_mut(role as usize) {
-            role.env = Some(role.env.map_or(env, |before| self.environments.merged(before, env)));
-        }
+        let role = &mut self.roles.all[role];
+        role.env = Some(role.env.map_or(env, |before| self.environments.merged(before, env)));
     }
 
     /// Counts a process of a role that began or ended.
     fn lives(&mut self, role: RoleId, change: i64) {
-        let base = self.base(role) as usize;
-        if let Some(role) = self.roles.get_mut(base) {
-            role.did.living = role.did.living.saturating_add_signed(change);
-            if role.did.living == 0 {
-                let settled = role.did.opens.settle();
-                self.places -= settled;
-                self.settled += settled;
-            }
-        }
+        let did = self.did(self.base(role));
+        did.living = did.living.saturating_add_signed(change);
     }
 
     /// Whether new data still fits.
     fn has_room(&mut self) -> bool {
         let places = self.places + self.pids.len();
-        let words: usize = 32 * self.argvs.len();
-        let used = self.strings.bytes() + SETTLED * self.settled + PLACE * places + ROLE * self.roles.len() + words;
-        let used = used + self.environments.bytes + PLACE * self.left.len();
+        let used = self.strings.bytes() + PLACE * places + ROLE * self.roles.all.len();
+        let used = used + self.environments.bytes + PLACE * self.left.0.len();
         self.gaps.full |= used > self.memory;
         !self.gaps.full
     }
 
     /// The program role of a process that may not have executed a program itself.
     fn base(&self, role: RoleId) -> RoleId {
-        match self.roles.get(role as usize) {
-            Some(RunRole { image: RoleImage::Forked, parent, .. }) => *parent,
-            _ => role,
-        }
+        let of = &self.roles.all[role];
+        if of.forked { of.parent } else { role }
+    }
+
+    /// What the processes of a role did.
+    fn did(&mut self, role: RoleId) -> &mut Activity {
+        &mut self.roles.all[role].did
     }
 
     fn role_of(&mut self, process: &Process, seen: &EventContext<'_>) -> Option<RoleId> {
@@ -323,8 +287,13 @@ impl Run {
             }
         };
         let forked = process.execs == 0 && process.origin != Origin::Seed;
-        let image = if forked && parent != TOP { RoleImage::Forked } else { self.program(process, own) };
-        let role = self.role(parent, image, process)?;
+        let of_parent = &self.roles.all[parent];
+        let image = match forked && parent != TOP {
+            true => (true, of_parent.exe, of_parent.cwd, Arc::clone(&of_parent.argv)),
+            false => self.program(process, own),
+        };
+        let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
+        let role = self.roles.id(parent, image, process.key.tgid, orphan);
         let inherited = process.parent.and_then(|parent| self.live.get(&parent)).map(|parent| parent.cwd);
         let cwd = match (forked, inherited) {
             (true, Some(cwd)) => cwd,
@@ -350,19 +319,7 @@ impl Run {
         self.base(then.map_or(parent.role, |(_, role)| *role))
     }
 
-    fn role(&mut self, parent: RoleId, image: RoleImage, process: &Process) -> Option<RoleId> {
-        if let Some(role) = self.index.get(&(parent, image)) {
-            return Some(*role);
-        }
-        let role = RoleId::try_from(self.roles.len()).ok().filter(|role| *role != TOP)?;
-        let orphan = parent == TOP && matches!(process.origin, Origin::FirstSeen | Origin::Older);
-        let did = Activity { process: process.key.tgid, orphan, ..Activity::default() };
-        self.roles.push(RunRole { parent, image, env: None, did });
-        self.index.insert((parent, image), role);
-        Some(role)
-    }
-
-    fn program(&mut self, process: &Process, own: Option<&EventContext<'_>>) -> RoleImage {
+    fn program(&mut self, process: &Process, own: Option<&EventContext<'_>>) -> Image {
         let exec = own.and_then(|own| own.event.body.started());
         let exe = match (process.image.exe.is_empty(), exec) {
             (true, Some(exec)) => exec.filename,
@@ -381,15 +338,10 @@ impl Run {
         let mut words = Vec::new();
         let area = exec.map_or(&process.image.argv[..], |exec| exec.argv);
         self.names.argv(describe::args(area), |word| words.push(self.strings.id(word)));
-        let words: Box<[u32]> = words.into();
-        let argv = *self.argv_ids.entry(words).or_insert_with_key(|words| {
-            self.argvs.push(words.clone());
-            u32::try_from(self.argvs.len() - 1).unwrap_or(u32::MAX)
-        });
         if let Some(exec) = exec {
             self.executed(process, exec);
         }
-        RoleImage::Program { exe, argv, cwd }
+        (false, exe, cwd, words.into())
     }
 
     /// Notes that the caller found a program.
@@ -470,29 +422,26 @@ impl Run {
     }
 
     fn count(&mut self, role: RoleId, kind: Kind, subject: &[u8], ret: i32) {
-        let (subject, role) = (self.strings.id(subject), self.base(role) as usize);
+        let subject = self.strings.id(subject);
         let bits = if ret >= 0 { did::FOUND } else { 0 };
-        if let Some(role) = self.roles.get_mut(role) {
-            let known = role.did.others.len();
-            let one = Other { did: Did { bits, errno: errno(ret), mode: 0 }, count: 1 };
-            role.did.others.entry((kind, subject)).or_default().add(one);
-            self.places += role.did.others.len() - known;
-        }
+        let others = &mut self.did(self.base(role)).others;
+        let known = others.len();
+        let one = Other { did: Did { bits, errno: errno(ret), mode: 0 }, count: 1 };
+        others.entry((kind, subject)).or_default().add(one);
+        self.places += others.len() - known;
     }
 
     /// Records a role's use of a file. Returns whether the file is new to the role.
-    fn note(&mut self, role: RoleId, path: u32, did: Did, table: impl Fn(&mut Activity) -> &mut FileUses) -> bool {
-        if let Some(known) = self.roles.get_mut(role as usize).and_then(|role| table(&mut role.did).get_mut(path)) {
+    fn note(&mut self, role: RoleId, path: u32, did: Did, table: impl Fn(&mut Activity) -> &mut Files) -> bool {
+        if let Some(known) = table(self.did(role)).get_mut(&path) {
             known.add(did);
             return false;
         }
         if !self.has_room() {
             return false;
         }
-        if let Some(role) = self.roles.get_mut(role as usize) {
-            table(&mut role.did).insert(path, did);
-            self.places += 1;
-        }
+        table(self.did(role)).insert(path, did);
+        self.places += 1;
         true
     }
 

@@ -4,10 +4,9 @@ use super::difference::{State, Topic, is_absent};
 use super::names::leaf;
 use super::strings::{StringTable, each};
 use super::tree::Side;
-use super::uses::{Did, did};
+use super::uses::{Did, Files, did};
 use crate::limits;
-use foldhash::{HashSet, fast::RandomState};
-use std::hash::BuildHasher;
+use foldhash::{HashMap, HashSet};
 
 /// The most components of a name that was looked for: `sys/types.h` has two.
 const COMPONENTS: usize = 4;
@@ -18,50 +17,32 @@ pub(super) struct Search {
     pub(super) name: Vec<u8>,
     pub(super) topic: Topic,
     /// The results in both runs. A file that was found is the text.
-    pub(super) states: (State, State),
+    pub(super) states: [State; 2],
     /// The paths that were tried.
     pub(super) paths: Vec<u32>,
 }
 
-type File = (u32, Option<Did>, Option<Did>);
-
-/// The files of a role in one run.
-type Files<'a> = &'a [(u32, Did)];
+/// A file, and its use in A and B.
+type File = (u32, [Option<Did>; 2]);
 
 /// Finds the searches that explain these differing files. `failed`: the run in which more processes of the role failed. A name that
 /// only one run looked for is only an explanation if it failed there.
-pub(super) fn searches(
-    differ: &[u32],
-    (a, b): (Files<'_>, Files<'_>),
-    failed: Option<Side>,
-    strings: &StringTable,
-) -> Vec<Search> {
-    // The names of the files as hashes, and the files by them.
-    let hasher = RandomState::default();
-    let name = |path: u32| hasher.hash_one(leaf(strings.get(path)));
-    let mut names: Vec<u64> = differ.iter().map(|path| name(*path)).collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut files: Vec<(u64, File)> = Vec::new();
-    each(a, b, |path, a, b| {
-        let name = name(path);
-        files.extend(names.binary_search(&name).is_ok().then_some((name, (path, a, b))));
+pub(super) fn searches(differ: &[u32], opens: [&Files; 2], failed: Option<Side>, strings: &StringTable) -> Vec<Search> {
+    let name = |path: u32| leaf(strings.get(path));
+    let mut files: HashMap<&[u8], Vec<File>> = differ.iter().map(|path| (name(*path), Vec::new())).collect();
+    each(opens, |path, a, b| {
+        files.get_mut(name(path)).into_iter().for_each(|files| files.push((path, [a, b])));
     });
-    // Stable: the files of a name stay in their order.
-    files.sort_by_key(|(name, _)| *name);
     let mut explained: HashSet<u32> = HashSet::default();
     let mut found = Vec::new();
     for path in differ {
-        let name = name(*path);
-        let start = files.partition_point(|(other, _)| *other < name);
-        let same = files[start..].iter().take_while(|(other, _)| *other == name).take(limits::DIFF_DIRECTORIES + 1);
-        let same: Vec<File> = same.map(|(_, file)| *file).collect();
+        let same = &files[name(*path)];
         // A file that was looked for in one place only explains a failure.
         let may_explain = same.len() > 1 || failed.is_some();
         if !may_explain || same.len() > limits::DIFF_DIRECTORIES || explained.contains(path) {
             continue;
         }
-        if let Some(search) = search(strings.get(*path), &same, failed, strings) {
+        if let Some(search) = search(strings.get(*path), same, failed, strings) {
             explained.extend(&search.paths);
             found.push(search);
         }
@@ -78,11 +59,7 @@ fn search(path: &[u8], files: &[File], failed: Option<Side>, strings: &StringTab
     for (at, start) in starts.enumerate() {
         let ends = |(file, ..): &&File| strings.get(*file).ends_with(&path[start..]);
         let same: Vec<File> = files.iter().filter(ends).copied().collect();
-        let (Some(a), Some(b)) =
-            (place(same.iter().map(|(path, a, _)| (*path, *a))), place(same.iter().map(|(path, _, b)| (*path, *b))))
-        else {
-            continue;
-        };
+        let [Some(a), Some(b)] = Side::BOTH.map(|side| place(&same, side)) else { continue };
         let in_vain = |side: Side| failed == Some(side) && is_name(at, same.len());
         let topic = match (&a, &b) {
             (State::Text(one), State::Text(other)) if one != other => Topic::Elsewhere,
@@ -97,7 +74,7 @@ fn search(path: &[u8], files: &[File], failed: Option<Side>, strings: &StringTab
             _ => continue,
         };
         let paths = same.iter().map(|(path, ..)| *path).collect();
-        return Some(Search { name: common_end(&same, strings), topic, states: (a, b), paths });
+        return Some(Search { name: common_end(&same, strings), topic, states: [a, b], paths });
     }
     None
 }
@@ -105,13 +82,13 @@ fn search(path: &[u8], files: &[File], failed: Option<Side>, strings: &StringTab
 /// Whether one run got an error for a file that it did not look for elsewhere.
 fn is_refused(path: u32, files: &[File]) -> bool {
     let refused = |did: Option<Did>| did.is_some_and(|did| !did.has(did::FOUND) && !is_absent(did.errno));
-    files.iter().any(|(file, a, b)| *file == path && (refused(*a) || refused(*b)))
+    files.iter().any(|(file, uses)| *file == path && uses.iter().any(|did| refused(*did)))
 }
 
 /// The result of a search; `None` if it found several files, a directory, or a file that it created.
-fn place(files: impl Iterator<Item = (u32, Option<Did>)>) -> Option<State> {
+fn place(files: &[File], side: Side) -> Option<State> {
     let mut place = State::Absent;
-    for (path, did) in files.filter_map(|(path, did)| Some((path, did?))) {
+    for (path, did) in files.iter().filter_map(|(path, uses)| Some((*path, uses[side as usize]?))) {
         place = match (place, did.has(did::FOUND)) {
             (State::Text(_), true) => return None,
             (_, true) if did.has(did::WROTE | did::DIRECTORY) => return None,

@@ -1,7 +1,7 @@
 //! Processes that took longer in run B.
 
-use super::run::Gaps;
-use super::tree::{Pair, RoleNode, Tree};
+use super::compare::Comparison;
+use super::uses::Role;
 use crate::text::time::short_duration;
 use std::cmp::Reverse;
 use tracetui_shared::kind::Kind;
@@ -12,16 +12,15 @@ const PART: u64 = 5;
 
 /// The pairs that took longer in run B, the largest difference first. A process waits for its children, so its own time is its CPU time,
 /// and only without children also its lifetime.
-pub(super) fn slower(pairs: &[Pair], trees: (&Tree, &Tree), gaps: (&Gaps, &Gaps)) -> Vec<usize> {
-    if gaps.0.lacks(Kind::Exit) || gaps.1.lacks(Kind::Exit) {
+pub(super) fn slower(of: &Comparison<'_>) -> Vec<usize> {
+    if of.gaps.iter().any(|gaps| gaps.lacks(Kind::Exit)) {
         return Vec::new();
     }
     // Recordings of earlier versions have no CPU times.
-    let has_cpu = |tree: &Tree| tree.nodes.iter().any(|node| node.did.used.cpu > 0);
-    let has_cpu = has_cpu(trees.0) && has_cpu(trees.1);
+    let has_cpu = of.trees.iter().all(|tree| tree.nodes.iter().any(|node| node.did.used.cpu > 0));
     let mut found: Vec<_> = Vec::new();
-    for (at, pair) in pairs.iter().enumerate().skip(1) {
-        let (a, b) = (&trees.0.nodes[pair.a], &trees.1.nodes[pair.b]);
+    for at in 1..of.pairs.len() {
+        let [a, b] = of.nodes(at);
         let longer = |a: u64, b: u64| b.checked_sub(a).filter(|more| *more >= LEAST.max(a / PART)).unwrap_or_default();
         let cpu = if has_cpu { longer(a.did.used.cpu, b.did.used.cpu) } else { 0 };
         let ran = if is_leaf(a) && is_leaf(b) { longer(a.did.used.ran, b.did.used.ran) } else { 0 };
@@ -31,12 +30,12 @@ pub(super) fn slower(pairs: &[Pair], trees: (&Tree, &Tree), gaps: (&Gaps, &Gaps)
     found.into_iter().map(|(_, at)| at).collect()
 }
 
-fn is_leaf(node: &RoleNode) -> bool {
+fn is_leaf(node: &Role) -> bool {
     node.children.is_empty()
 }
 
 /// The time of a role in one run: `3.4 s (CPU 3.3 s)`, or its CPU time alone if it had children in one of them.
-pub(super) fn text(node: &RoleNode, other: &RoleNode) -> Vec<u8> {
+pub(super) fn text(node: &Role, other: &Role) -> Vec<u8> {
     let (mut cpu, mut text) = (b"CPU ".to_vec(), Vec::new());
     short_duration(node.did.used.cpu, &mut cpu);
     if !(is_leaf(node) && is_leaf(other)) {

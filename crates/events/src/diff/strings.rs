@@ -1,6 +1,7 @@
 //! Byte strings by number. Each is kept once.
 
 use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 
 /// Bytes of a string beside its text: its end, and its place in a table that may be less than half full.
@@ -77,19 +78,10 @@ impl StringTable {
     }
 }
 
-/// Calls `with` for every number in two sorted lists.
-pub(super) fn each<T: Copy>(a: &[(u32, T)], b: &[(u32, T)], mut with: impl FnMut(u32, Option<T>, Option<T>)) {
-    let (mut one, mut other) = (a.iter().peekable(), b.iter().peekable());
-    loop {
-        let id = match (one.peek(), other.peek()) {
-            (Some((x, _)), Some((y, _))) => *x.min(y),
-            (Some((x, _)), None) | (None, Some((x, _))) => *x,
-            (None, None) => return,
-        };
-        let left = one.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
-        let right = other.next_if(|(x, _)| *x == id).map(|(_, value)| *value);
-        with(id, left, right);
-    }
+/// Calls `with` for every number in two tables.
+pub(super) fn each<T: Copy>([a, b]: [&BTreeMap<u32, T>; 2], mut with: impl FnMut(u32, Option<T>, Option<T>)) {
+    let ids: BTreeSet<u32> = a.keys().chain(b.keys()).copied().collect();
+    ids.into_iter().for_each(|id| with(id, a.get(&id).copied(), b.get(&id).copied()));
 }
 
 #[cfg(test)]

@@ -567,7 +567,7 @@ fn lines_have_a_role_and_a_side_and_names_are_escaped() {
         made.run()
     };
     let report = compare(run(true), Vec::new(), run(false), &[]);
-    let lines = || report.lines.iter().chain(&report.rest);
+    let lines = || report.shown(ALL);
     let of: Vec<_> = lines().map(|line| (line.kind, line.only, line.cause, line.role, line.alone.is_some())).collect();
     let expected = [
         ("missing", Some(Side::A), true, 2, false),

@@ -2,32 +2,23 @@
 
 use super::environment::{Variables, merge};
 use super::names::{Chance, alike, leaf, shape};
-use super::run::{RoleImage, Run, RunRole, TOP};
+use super::run::Run;
 use super::strings::StringTable;
-use super::uses::{Activity, did};
+use super::uses::{Activity, Files, Role, RoleId, Roles, did};
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
-
-pub(super) type NodeId = usize;
-
-/// A role, with the numbers of the common strings.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RoleNode {
-    pub(super) children: Vec<NodeId>,
-    pub(super) exe: u32,
-    pub(super) cwd: u32,
-    pub(super) argv: Vec<u32>,
-    pub(super) forked: bool,
-    /// Its environment, and that of the program from which it was forked. `None` if it is not known.
-    pub(super) env: Option<Variables>,
-    pub(super) did: Activity,
-}
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
-    pub(super) nodes: Vec<RoleNode>,
+    pub(super) nodes: Vec<Role>,
+    environments: Vec<Variables>,
+    /// The opened files, with the bits of all roles.
+    pub(super) files: BTreeMap<u32, u8>,
+    /// The files as the run left them.
+    pub(super) left: Files,
     pub(super) chance: Chance,
     /// The directory of the run, shown as `.`; empty for none.
     pub(super) root: Vec<u8>,
@@ -35,10 +26,10 @@ pub(super) struct Tree {
     pub(super) above: Vec<Vec<u8>>,
 }
 
+/// Two roles that correspond.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair {
-    pub(super) a: NodeId,
-    pub(super) b: NodeId,
+    pub(super) nodes: [RoleId; 2],
     /// The pair of the parents, which comes earlier in the list. The first pair is its own parent.
     pub(super) parent: usize,
     pub(super) changed: bool,
@@ -52,27 +43,25 @@ pub enum Side {
 }
 
 impl Side {
+    pub(super) const BOTH: [Side; 2] = [Side::A, Side::B];
+
     /// Its name in the lines.
     pub fn name(self) -> &'static str {
-        match self {
-            Side::A => "A",
-            Side::B => "B",
-        }
+        ["A", "B"][self as usize]
+    }
+
+    /// The only side that has something.
+    pub(super) fn only(has: [bool; 2]) -> Option<Side> {
+        (has[0] != has[1]).then_some(if has[0] { Side::A } else { Side::B })
     }
 
     pub(super) fn other(self) -> Side {
-        match self {
-            Side::A => Side::B,
-            Side::B => Side::A,
-        }
+        if self == Side::A { Side::B } else { Side::A }
     }
 
     /// What this side has and what the other has, as those of A and of B.
-    pub(super) fn placed<T>(self, this: T, other: T) -> (T, T) {
-        match self {
-            Side::A => (this, other),
-            Side::B => (other, this),
-        }
+    pub(super) fn placed<T>(self, this: T, other: T) -> [T; 2] {
+        if self == Side::A { [this, other] } else { [other, this] }
     }
 }
 
@@ -80,7 +69,7 @@ impl Side {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Alone {
     pub(super) side: Side,
-    pub(super) node: NodeId,
+    pub(super) node: RoleId,
     pub(super) pair: usize,
     /// It starts a program that corresponds to one of the other run.
     pub(super) wraps: bool,
@@ -115,10 +104,8 @@ pub(super) fn same_directories(a: &Run, b: &Run) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// The working directories of the programs, without repetition.
 fn directories(run: &Run) -> Vec<&[u8]> {
     let mut found = HashSet::default();
-    let dirs = run.roles.iter().filter_map(|role| match role.image {
-        RoleImage::Program { cwd, .. } if found.insert(cwd) => Some(run.strings.get(cwd)),
-        _ => None,
-    });
+    let programs = run.roles.all.iter().skip(1).filter(|role| !role.forked);
+    let dirs = programs.filter(|role| found.insert(role.cwd)).map(|role| run.strings.get(role.cwd));
     dirs.filter(|dir| !dir.is_empty()).collect()
 }
 
@@ -177,65 +164,64 @@ fn renumbered(own: StringTable, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut Strin
 
 impl Tree {
     /// The roles of a run, with `dirs` replaced.
-    pub(super) fn of(mut run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
-        let common = renumbered(std::mem::take(&mut run.strings), dirs, strings);
+    pub(super) fn of(run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
+        let common = renumbered(run.strings, dirs, strings);
         let common = |id: u32| common.get(id as usize).copied().unwrap_or_default();
-        let environments = run.environments.renumbered(common);
-        let mut nodes = vec![RoleNode::default()];
-        let mut index: HashMap<(NodeId, bool, u32, u32, Vec<u32>), NodeId> = HashMap::default();
-        let mut of_role: Vec<NodeId> = Vec::with_capacity(run.roles.len());
-        for role in run.roles {
-            let RunRole { parent, image, env, did } = role;
-            let parent = if parent == TOP { 0 } else { of_role.get(parent as usize).copied().unwrap_or(0) };
-            let (forked, exe, cwd, argv) = match image {
-                RoleImage::Forked => (true, nodes[parent].exe, nodes[parent].cwd, nodes[parent].argv.clone()),
-                RoleImage::Program { exe, argv, cwd } => {
-                    let words = run.argvs.get(argv as usize).into_iter().flatten();
-                    (false, common(exe), common(cwd), words.map(|word| common(*word)).collect())
+        let mut environments = run.environments.renumbered(common);
+        let mut roles = Roles::default();
+        let mut of_role: Vec<RoleId> = vec![0];
+        for role in run.roles.all.into_iter().skip(1) {
+            let parent = of_role[role.parent];
+            let argv = role.argv.iter().map(|word| common(*word)).collect();
+            let image = (role.forked, common(role.exe), common(role.cwd), argv);
+            let id = roles.id(parent, image, role.did.process, role.did.orphan);
+            // A process that was forked has the environment of its program.
+            let env = role.env.or(roles.all[parent].env.filter(|_| role.forked));
+            let node = &mut roles.all[id];
+            node.env = match (node.env, env) {
+                (Some(one), Some(other)) if environments[one as usize] != environments[other as usize] => {
+                    let both = merge(&environments[one as usize], &environments[other as usize]);
+                    environments.push(both.into());
+                    u32::try_from(environments.len() - 1).ok()
                 }
+                (one, other) => one.or(other),
             };
-            let id = *index.entry((parent, forked, exe, cwd, argv)).or_insert_with_key(|(_, _, _, _, argv)| {
-                let did = Activity { process: did.process, orphan: did.orphan, ..Activity::default() };
-                nodes.push(RoleNode { forked, exe, cwd, argv: argv.clone(), did, ..RoleNode::default() });
-                nodes.len() - 1
-            });
-            if id == nodes.len() - 1 && !nodes[parent].children.ends_with(&[id]) {
-                nodes[parent].children.push(id);
-            }
-            let above = nodes[parent].env.clone().filter(|_| forked);
-            let node = &mut nodes[id];
-            let env = env.and_then(|env| environments.get(env as usize)).or(above.as_ref());
-            node.env = match (node.env.take(), env) {
-                (Some(one), Some(other)) if one != *other => Some(merge(&one, other).into()),
-                (one, other) => one.or_else(|| other.cloned()),
-            };
-            node.did.add(did, common);
+            node.did.add(role.did, common);
             of_role.push(id);
         }
-        nodes[0].did.left = run.left.into_list(common);
-        let mut chance = Chance::new(run.pids);
-        let above = run.names.above_root();
-        for node in &mut nodes {
-            let Activity { opens, tries, .. } = &mut node.did;
-            opens.merge();
-            tries.merge();
-            let wrote = opens.settled.iter().filter(|(_, did)| did.has(did::WROTE));
-            wrote.for_each(|(path, did)| chance.wrote(strings.get(*path), did.has(did::NEW)));
+        let left = run.left.0.into_iter().map(|(path, did)| (common(path), did)).collect();
+        let (mut chance, mut files) = (Chance::new(run.pids), BTreeMap::new());
+        for (path, did) in roles.all.iter().flat_map(|node| &node.did.opens) {
+            *files.entry(*path).or_default() |= did.bits;
+            if did.has(did::WROTE) {
+                chance.wrote(strings.get(*path), did.has(did::NEW));
+            }
         }
-        Tree { nodes, chance, root: run.names.root.to_vec(), above }
+        let (root, above) = (run.names.root.clone(), run.names.above_root());
+        Tree { nodes: roles.all, environments, files, left, chance, root, above }
+    }
+
+    /// The environment of a role.
+    pub(super) fn environment(&self, node: RoleId) -> Option<&Variables> {
+        self.environments.get(self.nodes[node].env? as usize)
+    }
+
+    /// The bits of all uses of a file.
+    pub(super) fn bits_of(&self, path: u32) -> u8 {
+        self.files.get(&path).copied().unwrap_or_default()
     }
 
     /// Successful execs in a node and below it.
-    pub(super) fn execs_below(&self, node: NodeId) -> u64 {
+    pub(super) fn execs_below(&self, node: RoleId) -> u64 {
         self.below(node).map(|node| self.nodes[node].did.execs).sum()
     }
 
     /// Ends of processes in a node and below it, but for those of forked ones, whose number depends on the number of jobs.
-    pub(super) fn exits_below(&self, node: NodeId) -> u64 {
+    pub(super) fn exits_below(&self, node: RoleId) -> u64 {
         self.below(node).flat_map(|node| self.nodes[node].exits().into_values()).sum()
     }
 
-    pub(super) fn below(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+    pub(super) fn below(&self, node: RoleId) -> impl Iterator<Item = RoleId> {
         let mut todo = vec![node];
         std::iter::from_fn(move || {
             let node = todo.pop()?;
@@ -245,20 +231,30 @@ impl Tree {
     }
 }
 
+/// Whether two texts differ only in process ids and random names.
+pub(super) fn same_text([a, b]: [&Tree; 2], [one, other]: [u32; 2], strings: &StringTable) -> bool {
+    one == other || alike((strings.get(one), &a.chance), (strings.get(other), &b.chance))
+}
+
+/// The same for two lists of texts.
+pub(super) fn same_texts(trees: [&Tree; 2], [one, other]: [&[u32]; 2], strings: &StringTable) -> bool {
+    let mut texts = one.iter().zip(other);
+    one.len() == other.len() && texts.all(|(one, other)| same_text(trees, [*one, *other], strings))
+}
+
 /// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
 /// those with the most arguments in common. A program that only one run has may start the one that corresponds, as `timeout 60 make`
 /// and a script named `gcc` do.
-pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
-    let mut pairs = vec![Pair { a: 0, b: 0, parent: 0, changed: false }];
+pub(super) fn pair(trees: &mut [Tree; 2], strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
+    let mut pairs = vec![Pair { nodes: [0; 2], parent: 0, changed: false }];
     let mut alone = Vec::new();
     let mut at = 0;
     while let Some(parent) = pairs.get(at).copied() {
-        complete(a, parent.a, b, parent.b);
-        complete(b, parent.b, a, parent.a);
+        complete(trees, parent.nodes);
+        let children = |side: Side| trees[side as usize].nodes[parent.nodes[side as usize]].children.clone();
         let mut siblings = Siblings {
-            trees: (&*a, &*b),
-            left: a.nodes[parent.a].children.clone(),
-            right: b.nodes[parent.b].children.clone(),
+            trees: trees.each_ref(),
+            free: Side::BOTH.map(children),
             found: Vec::new(),
             lifted: Vec::new(),
             wrappers: HashSet::default(),
@@ -270,15 +266,14 @@ pub(super) fn pair(a: &mut Tree, b: &mut Tree, strings: &mut StringTable) -> (Ve
         siblings.by(|node, _| Some((node.forked, node.exe, &node.argv)), |_, _| true);
         siblings.alike(strings);
         siblings.changed(strings, at == 0);
-        let Siblings { left, right, found, lifted, wrappers, .. } = siblings;
-        pairs.extend(found.iter().map(|(a, b, changed)| Pair { a: *a, b: *b, parent: at, changed: *changed }));
-        for (side, nodes) in [(Side::A, left), (Side::B, right)] {
-            let of = |node: NodeId| Alone { side, node, pair: at, wraps: wrappers.contains(&(side, node)) };
+        let Siblings { free, found, lifted, wrappers, .. } = siblings;
+        pairs.extend(found.into_iter().map(|(nodes, changed)| Pair { nodes, parent: at, changed }));
+        for (side, nodes) in Side::BOTH.into_iter().zip(free) {
+            let of = |node: RoleId| Alone { side, node, pair: at, wraps: wrappers.contains(&(side, node)) };
             alone.extend(nodes.into_iter().map(of));
         }
         for (side, parent, child) in lifted {
-            let tree = if side == Side::A { &mut *a } else { &mut *b };
-            tree.nodes[parent].children.retain(|node| *node != child);
+            trees[side as usize].nodes[parent].children.retain(|node| *node != child);
         }
         at += 1;
     }
@@ -291,90 +286,65 @@ const WRAPPERS: usize = 6;
 /// The difference, in thousandths, that a program may have from one that is started by another.
 const INNER: usize = 250;
 
-/// Adds the forked processes that only the other side has. On this side, they all executed a program.
-fn complete(tree: &mut Tree, node: NodeId, other: &Tree, like: NodeId) {
-    let has = |tree: &Tree, node: NodeId| tree.nodes[node].children.iter().any(|child| tree.nodes[*child].forked);
-    if has(other, like) && !has(tree, node) {
-        let RoleNode { exe, cwd, ref argv, ref did, .. } = tree.nodes[node];
-        let did = Activity { process: did.process, ..Activity::default() };
-        tree.nodes.push(RoleNode { exe, cwd, argv: argv.clone(), did, forked: true, ..RoleNode::default() });
-        let id = tree.nodes.len() - 1;
-        tree.nodes[node].children.push(id);
-    }
-}
-
-impl RoleNode {
-    /// The exit statuses to compare. Depending on timing, a writer to a pipe gets SIGPIPE when the reader ends, so SIGPIPE counts as
-    /// success. So does SIGTERM for a forked process, as in a pool of workers. The number of forked processes that ended successfully
-    /// depends on the number of jobs.
-    pub(super) fn exits(&self) -> BTreeMap<u32, u64> {
-        const SIGPIPE: u32 = 13;
-        const SIGTERM: u32 = 15;
-        let mut sums = BTreeMap::new();
-        for (status, count) in &self.did.exits {
-            // A core dump depends on the limits of the machine.
-            let status = if *status & 0x7f == 0 { *status } else { *status & 0x7f };
-            let ended = status == SIGPIPE || status == (128 + SIGPIPE) << 8 || self.forked && status == SIGTERM;
-            let status = if ended { 0 } else { status };
-            if !(self.forked && status == 0) {
-                *sums.entry(status).or_default() += count;
-            }
-        }
-        sums
-    }
+/// Adds the forked processes that only one side has to the other: there, they all executed a program.
+fn complete(trees: &mut [Tree; 2], pair: [RoleId; 2]) {
+    let has = |side: Side| {
+        let nodes = &trees[side as usize].nodes;
+        nodes[pair[side as usize]].children.iter().any(|child| nodes[*child].forked)
+    };
+    let Some(side) = Side::only(Side::BOTH.map(has)).map(Side::other) else { return };
+    let (nodes, parent) = (&mut trees[side as usize].nodes, pair[side as usize]);
+    let Role { exe, cwd, ref argv, ref did, .. } = nodes[parent];
+    let (argv, did) = (Arc::clone(argv), Activity { process: did.process, ..Activity::default() });
+    let id = nodes.len();
+    nodes[parent].children.push(id);
+    nodes.push(Role { parent, exe, cwd, argv, did, forked: true, ..Role::default() });
 }
 
 /// The children of two nodes that correspond.
 struct Siblings<'a> {
-    trees: (&'a Tree, &'a Tree),
+    trees: [&'a Tree; 2],
     /// The children without a counterpart so far.
-    left: Vec<NodeId>,
-    right: Vec<NodeId>,
-    found: Vec<(NodeId, NodeId, bool)>,
+    free: [Vec<RoleId>; 2],
+    /// The pairs, and whether their arguments differ.
+    found: Vec<([RoleId; 2], bool)>,
     /// The programs that were paired although another one started them, and their parents.
-    lifted: Vec<(Side, NodeId, NodeId)>,
+    lifted: Vec<(Side, RoleId, RoleId)>,
     /// The children that started these.
-    wrappers: HashSet<(Side, NodeId)>,
+    wrappers: HashSet<(Side, RoleId)>,
 }
 
 /// A child without a counterpart, or a program that it started.
 struct Candidate {
-    node: NodeId,
+    node: RoleId,
     /// The child, and further programs that started this one. Empty for the child.
-    above: Vec<NodeId>,
+    above: Vec<RoleId>,
     tokens: Vec<u32>,
-}
-
-impl Candidate {
-    fn child(&self) -> NodeId {
-        self.above.first().copied().unwrap_or(self.node)
-    }
 }
 
 impl<'a> Siblings<'a> {
     /// Pairs each child with the first one of the other side that has the same key and corresponds. Those without a key are left.
     fn by<K: Eq + Hash>(
         &mut self,
-        key: impl Fn(&'a RoleNode, &'a Tree) -> Option<K>,
-        corresponds: impl Fn(&'a RoleNode, &'a RoleNode) -> bool,
+        key: impl Fn(&'a Role, &'a Tree) -> Option<K>,
+        corresponds: impl Fn(&'a Role, &'a Role) -> bool,
     ) {
-        if self.left.is_empty() || self.right.is_empty() {
+        if self.free.iter().any(Vec::is_empty) {
             return;
         }
-        let (a, b) = self.trees;
-        let mut known: HashMap<K, Vec<NodeId>> = HashMap::default();
-        for node in self.right.iter().rev() {
+        let [a, b] = self.trees;
+        let mut known: HashMap<K, Vec<RoleId>> = HashMap::default();
+        for node in self.free[1].iter().rev() {
             key(&b.nodes[*node], b).into_iter().for_each(|key| known.entry(key).or_default().push(*node));
         }
         let found = &mut self.found;
-        self.left.retain(|node| {
+        self.free[0].retain(|node| {
             let one = &a.nodes[*node];
-            let Some(key) = key(one, a) else { return true };
-            let Some(others) = known.get_mut(&key) else { return true };
+            let Some(others) = key(one, a).and_then(|key| known.get_mut(&key)) else { return true };
             let tried = others.len().saturating_sub(limits::DIFF_SIBLINGS);
             let at = others[tried..].iter().rposition(|other| corresponds(one, &b.nodes[*other]));
             let other = at.map(|at| others.remove(tried + at));
-            found.extend(other.map(|other| (*node, other, false)));
+            found.extend(other.map(|other| ([*node, other], false)));
             other.is_none()
         });
         self.forget();
@@ -382,32 +352,29 @@ impl<'a> Siblings<'a> {
 
     /// Pairs those that differ only in process ids and random names.
     fn alike(&mut self, strings: &StringTable) {
-        let (a, b) = self.trees;
-        let same_text = |one: &u32, other: &u32| {
-            one == other || alike((strings.get(*one), &a.chance), (strings.get(*other), &b.chance))
-        };
-        let same = |one: &RoleNode, other: &RoleNode| {
-            one.argv.len() == other.argv.len()
-                && same_text(&one.exe, &other.exe)
-                && one.argv.iter().zip(&other.argv).all(|(one, other)| same_text(one, other))
+        let trees = self.trees;
+        let same = |one: &Role, other: &Role| {
+            same_text(trees, [one.exe, other.exe], strings) && same_texts(trees, [&one.argv, &other.argv], strings)
         };
         self.by(|node, tree| Some(shape_of(node, &tree.chance, strings)), same);
     }
 
-    /// Removes the paired children from the right side.
+    /// Removes the paired children.
     fn forget(&mut self) {
-        let found: HashSet<NodeId> = self.found.iter().map(|(_, right, _)| *right).collect();
-        self.right.retain(|node| !found.contains(node));
+        for (side, free) in self.free.iter_mut().enumerate() {
+            let found: HashSet<RoleId> = self.found.iter().map(|(nodes, _)| nodes[side]).collect();
+            free.retain(|node| !found.contains(node));
+        }
     }
 
     /// Pairs the children, and programs that they started, with the most arguments in common.
     fn changed(&mut self, strings: &mut StringTable, top: bool) {
-        if self.left.is_empty() || self.right.is_empty() {
+        if self.free.iter().any(Vec::is_empty) {
             return;
         }
-        let (a, b) = self.trees;
-        let (left, left_inner) = candidates(a, &self.left, strings);
-        let (right, right_inner) = candidates(b, &self.right, strings);
+        let [a, b] = self.trees;
+        let (left, left_inner) = candidates(a, &self.free[0], strings);
+        let (right, right_inner) = candidates(b, &self.free[1], strings);
         let single = left.len() == 1 && right.len() == 1;
         let mut all = Vec::new();
         for (left, right) in [(&left, &right), (&left, &right_inner), (&left_inner, &right)] {
@@ -421,40 +388,37 @@ impl<'a> Siblings<'a> {
                 };
                 if enough && !this.forked && !that.forked {
                     // What a script with the name of a program starts may be the program.
-                    let script = if swapped(this, that, strings).is_some() { INNER } else { 0 };
-                    all.push((apart + script + usize::from(!same_program), !is_child, one, other));
+                    let script = if swapped([this, that], strings).is_some() { INNER } else { 0 };
+                    all.push((apart + script + usize::from(!same_program), !is_child, [one, other]));
                 }
             }
         }
-        all.sort_unstable_by_key(|(apart, inner, one, other)| (*apart, *inner, one.node, other.node));
-        let mut paired = [HashSet::default(), HashSet::default()];
-        for (apart, is_inner, one, other) in all {
-            let sides = [(Side::A, one), (Side::B, other)];
-            let is_free = |(side, of): &(Side, &Candidate)| {
-                let paired = &paired[*side as usize];
-                let wraps = of.above.is_empty() && self.wrappers.contains(&(*side, of.node));
-                !wraps && !paired.contains(&of.node) && !of.above.iter().any(|node| paired.contains(node))
+        all.sort_unstable_by_key(|(apart, inner, both)| (*apart, *inner, both.map(|of| of.node)));
+        let mut paired: HashSet<(Side, RoleId)> = HashSet::default();
+        for (apart, is_inner, both) in all {
+            let is_free = |(side, of): (Side, &Candidate)| {
+                let wraps = of.above.is_empty() && self.wrappers.contains(&(side, of.node));
+                !wraps && !of.above.iter().chain([&of.node]).any(|node| paired.contains(&(side, *node)))
             };
-            if !sides.iter().all(is_free) {
+            if !Side::BOTH.into_iter().zip(both).all(is_free) {
                 continue;
             }
-            for (side, of) in sides {
-                paired[side as usize].insert(of.node);
-                if let Some(parent) = of.above.last() {
+            for (side, of) in Side::BOTH.into_iter().zip(both) {
+                paired.insert((side, of.node));
+                if let (Some(child), Some(parent)) = (of.above.first(), of.above.last()) {
                     self.lifted.push((side, *parent, of.node));
-                    self.wrappers.insert((side, of.child()));
+                    self.wrappers.insert((side, *child));
                 }
             }
-            self.found.push((one.node, other.node, !is_inner || apart > 0));
+            self.found.push((both.map(|of| of.node), !is_inner || apart > 0));
         }
-        self.left.retain(|node| !paired[0].contains(node));
         self.forget();
     }
 }
 
 /// The children with these numbers, and the programs that they started.
-fn candidates(tree: &Tree, list: &[NodeId], strings: &mut StringTable) -> (Vec<Candidate>, Vec<Candidate>) {
-    let mut of = |node: NodeId, above: Vec<NodeId>| {
+fn candidates(tree: &Tree, list: &[RoleId], strings: &mut StringTable) -> (Vec<Candidate>, Vec<Candidate>) {
+    let mut of = |node: RoleId, above: Vec<RoleId>| {
         let mut tokens = tokens(&tree.nodes[node], strings);
         // The directory of a program is not an argument.
         if let Some(first) = tokens.first_mut() {
@@ -507,12 +471,12 @@ fn near<'c>(left: &'c [Candidate], right: &'c [Candidate]) -> Vec<(&'c Candidate
 
 /// How much the arguments of two programs differ, in thousandths, so that a long command line does not count more than a short one,
 /// and whether the programs have the same name.
-fn apart(a: (&RoleNode, &[u32]), b: (&RoleNode, &[u32]), strings: &StringTable) -> (usize, bool) {
+fn apart(a: (&Role, &[u32]), b: (&Role, &[u32]), strings: &StringTable) -> (usize, bool) {
     let (mut total, mut shared) = (a.1.len() + b.1.len(), 2 * common(a.1, b.1));
-    let swap = swapped(a.0, b.0, strings);
-    if let Some((one, other)) = swap {
+    let swap = swapped([a.0, b.0], strings);
+    if let Some(at) = swap {
         // The name of the program is one word.
-        total -= one + other;
+        total -= at[0] + at[1];
         shared += 2;
     }
     let same = swap.is_some() || leaf(strings.get(a.0.exe)) == leaf(strings.get(b.0.exe));
@@ -521,22 +485,22 @@ fn apart(a: (&RoleNode, &[u32]), b: (&RoleNode, &[u32]), strings: &StringTable) 
 
 /// If one of two programs is a script with the name of the other, as in `/bin/sh /opt/gcc`: the place of the word in the arguments
 /// that names the program, of both.
-pub(super) fn swapped(a: &RoleNode, b: &RoleNode, strings: &StringTable) -> Option<(usize, usize)> {
-    let named = |script: &RoleNode, program: &RoleNode| {
+pub(super) fn swapped([a, b]: [&Role; 2], strings: &StringTable) -> Option<[usize; 2]> {
+    let named = |script: &Role, program: &Role| {
         let name = leaf(strings.get(*program.argv.first()?));
         let is_path = |word: &[u8]| word.contains(&b'/') && leaf(word) == name;
         (1..=2).find(|at| script.argv.get(*at).is_some_and(|word| is_path(strings.get(*word))))
     };
-    let called = |node: &RoleNode| node.argv.first().map(|word| leaf(strings.get(*word)));
+    let called = |node: &Role| node.argv.first().map(|word| leaf(strings.get(*word)));
     if called(a) == called(b) {
         return None;
     }
-    named(b, a).map(|at| (0, at)).or_else(|| named(a, b).map(|at| (at, 0)))
+    named(b, a).map(|at| [0, at]).or_else(|| named(a, b).map(|at| [at, 0]))
 }
 
-fn shape_of(node: &RoleNode, chance: &Chance, strings: &StringTable) -> Vec<u8> {
+fn shape_of(node: &Role, chance: &Chance, strings: &StringTable) -> Vec<u8> {
     let mut out = Vec::new();
-    for word in [&node.exe].into_iter().chain(&node.argv) {
+    for word in [&node.exe].into_iter().chain(&*node.argv) {
         shape(strings.get(*word), chance, &mut out);
         out.push(0);
     }
@@ -544,9 +508,9 @@ fn shape_of(node: &RoleNode, chance: &Chance, strings: &StringTable) -> Vec<u8> 
 }
 
 /// The words of the arguments; a command line in one argument is several.
-pub(super) fn tokens(node: &RoleNode, strings: &mut StringTable) -> Vec<u32> {
+pub(super) fn tokens(node: &Role, strings: &mut StringTable) -> Vec<u32> {
     let mut out = Vec::with_capacity(node.argv.len());
-    for word in &node.argv {
+    for word in &*node.argv {
         let text = strings.get(*word);
         if text.iter().any(u8::is_ascii_whitespace) {
             let parts: Vec<Vec<u8>> =

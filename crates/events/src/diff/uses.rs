@@ -1,9 +1,62 @@
-//! What a role did, and the files that it used.
+//! Roles, and what the processes of a role did.
 
 use foldhash::HashMap;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
+
+pub(super) type RoleId = usize;
+
+/// Processes that count as the same in every run: program, arguments and directory, with the same parent. Texts have numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Role {
+    pub(super) parent: RoleId,
+    pub(super) children: Vec<RoleId>,
+    /// It was forked, and runs the program of its parent.
+    pub(super) forked: bool,
+    pub(super) exe: u32,
+    pub(super) cwd: u32,
+    pub(super) argv: Arc<[u32]>,
+    /// The number of its environment, if that is known.
+    pub(super) env: Option<u32>,
+    pub(super) did: Activity,
+}
+
+/// What the processes of a role run: whether it was forked, the executed file, the working directory and the arguments.
+pub(super) type Image = (bool, u32, u32, Arc<[u32]>);
+
+/// The roles of a run. The first one is above all others.
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub(super) all: Vec<Role>,
+    index: HashMap<(RoleId, Image), RoleId>,
+}
+
+impl Default for Roles {
+    fn default() -> Roles {
+        Roles { all: vec![Role::default()], index: HashMap::default() }
+    }
+}
+
+impl Roles {
+    /// The number of a role. A new one has this process.
+    pub(super) fn id(&mut self, parent: RoleId, image: Image, process: Tgid, orphan: bool) -> RoleId {
+        *self.index.entry((parent, image)).or_insert_with_key(|(_, (forked, exe, cwd, argv))| {
+            let did = Activity { process, orphan, ..Activity::default() };
+            let (forked, exe, cwd, argv) = (*forked, *exe, *cwd, Arc::clone(argv));
+            let id = self.all.len();
+            self.all[parent].children.push(id);
+            self.all.push(Role { parent, forked, exe, cwd, argv, did, ..Role::default() });
+            id
+        })
+    }
+
+    /// Removes the data that only [`id`](Self::id) needs.
+    pub(super) fn close(&mut self) {
+        self.index = HashMap::default();
+    }
+}
 
 /// A role's use of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
@@ -54,58 +107,8 @@ impl Did {
     }
 }
 
-/// Files by the numbers of their paths. Those of ended processes are a sorted list, which takes half of the memory of a table.
-#[derive(Clone, Debug, Default)]
-pub(super) struct FileUses {
-    /// The sorted list.
-    pub(super) settled: Vec<(u32, Did)>,
-    new: HashMap<u32, Did>,
-}
-
-impl FileUses {
-    pub(super) fn get_mut(&mut self, path: u32) -> Option<&mut Did> {
-        match self.settled.binary_search_by_key(&path, |(path, _)| *path) {
-            Ok(at) => self.settled.get_mut(at).map(|(_, did)| did),
-            Err(_) => self.new.get_mut(&path),
-        }
-    }
-
-    pub(super) fn insert(&mut self, path: u32, did: Did) {
-        self.new.insert(path, did);
-    }
-
-    /// Moves the new files to the sorted list, unless they are few compared with it. Returns how many it moved.
-    pub(super) fn settle(&mut self) -> usize {
-        if self.new.len() <= self.settled.len() / 8 {
-            return 0;
-        }
-        let new = std::mem::take(&mut self.new);
-        let count = new.len();
-        self.settled.reserve_exact(count);
-        self.settled.extend(new);
-        self.settled.sort_unstable_by_key(|(path, _)| *path);
-        count
-    }
-
-    /// Adds the files of another role under other numbers. [`merge`](Self::merge) puts them in order.
-    fn add(&mut self, other: FileUses, number: impl Fn(u32) -> u32) {
-        let files = other.settled.into_iter().chain(other.new);
-        self.settled.extend(files.map(|(path, did)| (number(path), did)));
-    }
-
-    /// Sorts added files, and merges those with the same number.
-    pub(super) fn merge(&mut self) {
-        self.settled.sort_unstable_by_key(|(path, _)| *path);
-        self.settled.dedup_by(|(path, did), (kept, all)| {
-            let same = path == kept;
-            if same {
-                all.add(*did);
-            }
-            same
-        });
-        self.settled.shrink_to_fit();
-    }
-}
+/// Files by the numbers of their paths, which are in the order of their first use.
+pub(super) type Files = BTreeMap<u32, Did>;
 
 /// A role's events of a kind with the same subject.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,11 +144,9 @@ pub(super) struct Activity {
     /// What the processes that ended in this role used.
     pub(super) used: Used,
     /// The files that it opened or tried to open.
-    pub(super) opens: FileUses,
+    pub(super) opens: Files,
     /// The programs that it, or a process forked from it, executed or tried to execute.
-    pub(super) tries: FileUses,
-    /// The files as the run left them, in the root of the tree.
-    pub(super) left: Vec<(u32, Did)>,
+    pub(super) tries: Files,
     /// What else it did, by kind and subject.
     pub(super) others: BTreeMap<(Kind, u32), Other>,
 }
@@ -164,15 +165,16 @@ impl Activity {
         }
         self.used.add(other.used);
         self.reason = other.reason.map(&number).or(self.reason);
-        self.opens.add(other.opens, &number);
-        self.tries.add(other.tries, &number);
+        for (all, files) in [(&mut self.opens, other.opens), (&mut self.tries, other.tries)] {
+            files.into_iter().for_each(|(path, did)| all.entry(number(path)).or_default().add(did));
+        }
         for ((kind, subject), used) in other.others {
             self.others.entry((kind, number(subject))).or_default().add(used);
         }
     }
 
     /// What it did of a kind, by subject.
-    pub(super) fn others(&self, kind: Kind) -> Vec<(u32, Other)> {
+    pub(super) fn others(&self, kind: Kind) -> BTreeMap<u32, Other> {
         let all = self.others.range((kind, 0)..=(kind, u32::MAX));
         all.map(|((_, subject), used)| (*subject, *used)).collect()
     }
@@ -196,23 +198,23 @@ impl Used {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_of_ended_and_living_processes_are_found() {
-        let mut uses = FileUses::default();
-        let did = |errno| Did { errno, ..Did::default() };
-        for (path, settled) in [(9, 1), (3, 1), (7, 1), (5, 1), (1, 1), (8, 1), (2, 1), (6, 1), (4, 0), (0, 2)] {
-            assert!(uses.get_mut(path).is_none());
-            uses.insert(path, did(1));
-            assert_eq!(uses.settle(), settled, "{path}");
-            uses.get_mut(path).expect("a file").add(did(path as u8 + 1));
+impl Role {
+    /// The exit statuses to compare. Depending on timing, a writer to a pipe gets SIGPIPE when the reader ends, so SIGPIPE counts as
+    /// success. So does SIGTERM for a forked process, as in a pool of workers. The number of forked processes that ended successfully
+    /// depends on the number of jobs.
+    pub(super) fn exits(&self) -> BTreeMap<u32, u64> {
+        const SIGPIPE: u32 = 13;
+        const SIGTERM: u32 = 15;
+        let mut sums = BTreeMap::new();
+        for (status, count) in &self.did.exits {
+            // A core dump depends on the limits of the machine.
+            let status = if *status & 0x7f == 0 { *status } else { *status & 0x7f };
+            let ended = status == SIGPIPE || status == (128 + SIGPIPE) << 8 || self.forked && status == SIGTERM;
+            let status = if ended { 0 } else { status };
+            if !(self.forked && status == 0) {
+                *sums.entry(status).or_default() += count;
+            }
         }
-        let mut all = FileUses::default();
-        all.add(uses, |path| path);
-        all.merge();
-        assert_eq!(all.settled, (0..10).map(|path| (path, did(1))).collect::<Vec<_>>());
+        sums
     }
 }

@@ -133,7 +133,7 @@ impl Miss {
             return true;
         }
         // What else is there: Python looks for several endings of a module, and opens what it compiled one directory below.
-        if self.is_lookup() && next && (found.dir == wanted.dir || found.above == wanted.dir) {
+        if self.is_lookup() && self.optional && next && (found.dir == wanted.dir || found.above == wanted.dir) {
             return true;
         }
         let same_name =
@@ -159,10 +159,6 @@ struct Waiting {
     /// How many calls of the process succeeded since the first of them, and how many of these read a source.
     successes: u32,
     sources: u32,
-    /// Bits of the paths and names of all of them, and of some that no longer wait: most successful calls answer none.
-    targets: [u64; 32],
-    /// Whether some may be optional. Successful calls end their waiting.
-    optional: bool,
 }
 
 impl Waiting {
@@ -176,22 +172,6 @@ impl Waiting {
         self.misses.iter().rev().take_while(|miss| self.others(miss) == 0)
     }
 
-    fn push(&mut self, miss: Miss) {
-        self.note(&miss);
-        self.misses.push(miss);
-    }
-
-    fn note(&mut self, miss: &Miss) {
-        self.optional |= miss.optional;
-        for (word, bit) in bits(&miss.wanted) {
-            self.targets.get_mut(word).into_iter().for_each(|word| *word |= bit);
-        }
-    }
-
-    fn may_have(&self, found: &Wanted) -> bool {
-        bits(found).any(|(word, bit)| self.targets.get(word).is_some_and(|word| word & bit != 0))
-    }
-
     /// Removes the answered calls and passes on those that counted as failures. Removes optional ones after `most` successes. A script
     /// that its process reads becomes optional: the shell may not be able to execute it either. Returns how many it removed.
     fn answer(
@@ -201,8 +181,9 @@ impl Waiting {
         out: &mut Vec<Answered>,
         is_answered: impl Fn(&Miss, u32) -> bool,
     ) -> usize {
-        let before = self.misses.len();
-        self.retain(|miss, others| {
+        let (before, successes) = (self.misses.len(), self.successes);
+        self.misses.retain_mut(|miss| {
+            let others = successes.saturating_sub(miss.after);
             let answered = is_answered(miss, others);
             if answered && !miss.optional {
                 out.push(Answered { id: miss.failure.id, kind: miss.kind, process });
@@ -212,20 +193,6 @@ impl Waiting {
             reads || !(answered || miss.optional && others >= most)
         });
         before - self.misses.len()
-    }
-
-    /// Keeps some of the calls.
-    fn retain(&mut self, mut keep: impl FnMut(&mut Miss, u32) -> bool) {
-        (self.targets, self.optional) = (Default::default(), false);
-        let mut misses = std::mem::take(&mut self.misses);
-        misses.retain_mut(|miss| {
-            let kept = keep(miss, self.others(miss));
-            if kept {
-                self.note(miss);
-            }
-            kept
-        });
-        self.misses = misses;
     }
 }
 
@@ -237,14 +204,6 @@ struct Script {
     miss: Miss,
     /// The exit, if the failure is its cause.
     exit: Option<Answered>,
-}
-
-/// The places of a target in [`Waiting::targets`].
-fn bits(wanted: &Wanted) -> impl Iterator<Item = (usize, u64)> {
-    [Some(wanted.whole), wanted.name, wanted.script]
-        .into_iter()
-        .flatten()
-        .map(|hash| (hash as usize % 32, 1 << (hash >> 5 & 63)))
 }
 
 /// The effect of an event on the failures before it.
@@ -381,7 +340,6 @@ impl Searches {
                 miss.optional = true;
                 self.answered.push(Answered { id: miss.failure.id, kind: miss.kind, process: key });
             }
-            waiting.optional = true;
         }
     }
 
@@ -398,12 +356,12 @@ impl Searches {
             self.exits.went_on(parent, key.start, &mut self.answered);
             self.exits.started(parent, key.start);
             // A shell looks for a program before it starts the child that runs it.
-            if let Some(waiting) = self.waiting.get_mut(&parent).filter(|waiting| waiting.optional) {
+            if let Some(waiting) = self.waiting.get_mut(&parent) {
                 let found = wanted(&self.hasher, seen.event, process);
                 let name = place(&seen.event.body).map(|(_, name)| self.hasher.hash_one(name));
                 self.all -= waiting.answer(parent, u32::MAX, &mut self.answered, |miss, _| {
                     let same = miss.wanted.whole == found.whole || name.is_some() && miss.wanted.name == name;
-                    miss.is_lookup() && same
+                    miss.is_lookup() && miss.optional && same
                 });
             }
         }
@@ -422,11 +380,9 @@ impl Searches {
         let may_be = opens && found.name.is_some() && found.spelling.is_some() && found.rights & WRITE == 0;
         // The calls since the last success, if all of them tried the directory of this one.
         let alternative = may_be && waiting.latest().next().is_some() && waiting.latest().all(is_part);
-        if waiting.optional || alternative || waiting.may_have(&found) {
-            self.all -= waiting.answer(key, AFTERWARDS, &mut self.answered, |miss, others| {
-                miss.is_answered(kind, &found, others, now) || alternative && others == 0
-            });
-        }
+        self.all -= waiting.answer(key, AFTERWARDS, &mut self.answered, |miss, others| {
+            miss.is_answered(kind, &found, others, now) || alternative && others == 0
+        });
         let is_source = |path: &[u8]| SOURCES.iter().any(|end| path.ends_with(end));
         if !goes_on {
             return;
@@ -479,7 +435,7 @@ impl Searches {
             waiting.misses.remove(0);
             self.all -= 1;
         }
-        waiting.push(Miss { after: waiting.successes, sources: waiting.sources, ..miss });
+        waiting.misses.push(Miss { after: waiting.successes, sources: waiting.sources, ..miss });
         self.all += 1;
     }
 

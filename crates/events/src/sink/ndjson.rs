@@ -11,7 +11,7 @@ use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::names;
 use crate::event::stack::StackCall;
 use crate::text::json::{self, Members, Strings, Utf8, hex, object};
-use crate::text::time::Rfc3339;
+use crate::text::time::rfc3339;
 use crate::text::{Charset, integer};
 use crate::why::{Answer, Basis};
 use tracetui_shared::kind::Kind;
@@ -189,7 +189,6 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
 /// Writes values, with caches.
 #[derive(Debug, Default)]
 struct Values {
-    time: Rfc3339,
     flags: Flags,
     strings: Strings,
 }
@@ -255,7 +254,7 @@ impl Values {
             }
             Value::Time(ns) => {
                 out.push(b'"');
-                self.time.write(ns, out);
+                rfc3339(ns, out);
                 out.push(b'"');
             }
             Value::Words(words) => list(words, out, word_in_quotes),

@@ -15,7 +15,7 @@ use crate::app::views::sorted_list::List;
 use foldhash::HashSet;
 use regex::bytes::Regex;
 use std::time::Duration;
-use tracetui_events::diff::{DiffLine, Status};
+use tracetui_events::diff::{DiffLine, Show, Status};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Item {
@@ -89,13 +89,13 @@ impl Diff {
         let report = &compared.report;
         let at_top = |item, cause| Row { item, depth: 0, below: 0, cause, folded: false };
         let sentence = compared.notes.len().saturating_sub(1);
-        let mut rows = vec![match report.lines.first() {
-            Some(line) => at_top(Item::First, line.cause),
+        // These are the first lines.
+        let lines = || report.shown(Show { rest: self.all, ..Show::default() }).enumerate();
+        let mut rows = vec![match lines().next() {
+            Some((_, line)) => at_top(Item::First, line.cause),
             None => at_top(Item::Note(sentence), false),
         }];
         rows.extend((0..sentence).map(|note| at_top(Item::Note(note), false)));
-        let shown = report.lines.len() + if self.all { report.rest.len() } else { 0 };
-        let lines = || report.lines.iter().chain(&report.rest).take(shown).enumerate();
         // These are about many roles.
         let is_apart = |line: &DiffLine| line.status == Status::Unknown;
         let apart = lines().skip(1).filter(|(_, line)| is_apart(line));

@@ -38,8 +38,6 @@ pub(in crate::command) struct Side {
     pub(in crate::command) filter: String,
     pub(in crate::command) damaged: bool,
     pub(in crate::command) early: bool,
-    /// Processes and files.
-    pub(in crate::command) counts: (u64, u64),
     /// Notes on the unreadable and missing parts.
     remarks: Vec<String>,
 }
@@ -88,8 +86,7 @@ impl Side {
         }
         run.gaps.incomplete |= damaged || early || partial;
         remarks.extend(close(&mut run, &playback.account(), &name, memory.limit));
-        let counts = run.counts();
-        Ok(Side { run, name, filter, damaged, early, counts, remarks })
+        Ok(Side { run, name, filter, damaged, early, remarks })
     }
 
     /// A trace on the screen, from its kept events. `missing` says why events may be missing, `runs` whether more may come.
@@ -106,8 +103,7 @@ impl Side {
         let running = runs.then(|| STILL_RUNS.to_owned());
         let mut remarks: Vec<String> = running.into_iter().chain(missing).collect();
         remarks.extend(close(&mut run, account, &name, limit));
-        let counts = run.counts();
-        Side { run, name, filter, damaged: false, early: false, counts, remarks }
+        Side { run, name, filter, damaged: false, early: false, remarks }
     }
 
     /// Whether events may be missing.
@@ -198,7 +194,7 @@ pub(in crate::command) fn compare(
 fn sentence(report: &DiffReport, whole: bool, gaps: bool) -> &'static str {
     match (report.equal(), gaps) {
         (true, true) if !whole => "the runs may differ: a part of them is not compared",
-        (true, false) if !report.noise.is_empty() => "no differences but noise",
+        (true, false) if report.count(Status::Noise) > 0 => "no differences but noise",
         (true, false) => "no differences",
         (true, true) => "no differences in the recorded events",
         (false, _) if report.count(Status::Different) == 0 => "the runs may differ: all differences are unknown",

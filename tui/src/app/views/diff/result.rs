@@ -17,7 +17,7 @@ pub struct Compared {
 
 impl Compared {
     pub(crate) fn line(&self, at: usize) -> Option<&DiffLine> {
-        self.report.lines.iter().chain(&self.report.rest).nth(at)
+        self.report.lines.get(at)
     }
 
     /// Says that a run that went on has ended since. Returns whether it had not ended.
