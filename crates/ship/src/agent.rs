@@ -136,8 +136,7 @@ impl Agent {
         let (hours, start) = row.earlier();
         for hour in hours {
             let mut last = None;
-            let first = format!("{hour}/{start}");
-            for name in self.store.list(&hour, &first, &format!("{first}~")).await? {
+            for name in self.store.list(&hour, &start).await? {
                 last = last.max(self.store.row(&name).await?.and_then(|row| manifest::after(&row)));
             }
             if let Some((next, seen, continues)) = last {

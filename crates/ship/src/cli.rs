@@ -50,25 +50,9 @@ pub(crate) struct Ship {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Report hosts and minutes that are missing in the store
-    ///
-    /// The status is 1 if anything is missing. Machines with one host name are reported too.
-    Check(Check),
     /// Print the manual page
     #[command(hide = true)]
     Man,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Check {
-    /// The URL of the store, as in --to
-    pub(crate) url: String,
-    /// Only parts that begin from this time on: 2026-11-23, or 2026-11-23T18:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) from: Option<i64>,
-    /// Only parts that begin before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) to: Option<i64>,
 }
 
 /// The bound of the spool.
@@ -89,15 +73,6 @@ fn keep(text: &str) -> Result<Keep, String> {
     }
     let age = humantime::parse_duration(text).map_err(|_| fault())?;
     if age < Duration::from_secs(1) { Err(fault()) } else { Ok(Keep::Age(age)) }
-}
-
-/// Seconds since 1970.
-fn time(text: &str) -> Result<i64, String> {
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    let wanted = |error| format!("{error}: write 2026-11-23, or 2026-11-23T18:00:00Z");
-    let time = humantime::parse_rfc3339_weak(&whole).map_err(wanted)?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("'{text}' is before 1970"))?;
-    Ok(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 mod agent;
 mod bounded_http;
-mod check;
 mod cli;
 mod convert;
 mod credentials;
