@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,15 +12,7 @@ use std::time::Duration;
 /// Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the profile AWS_PROFILE of
 /// AWS_SHARED_CREDENTIALS_FILE, from a web identity, or from the container or the machine. AWS_ENDPOINT_URL is another server.
 #[derive(Parser, Debug)]
-#[command(name = "tracetui-ship", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) ship: Option<Ship>,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-}
-
-#[derive(Args, Debug)]
+#[command(name = "tracetui-ship", version)]
 pub(crate) struct Ship {
     /// The directory with the recordings
     #[arg(long, value_name = "DIR")]
@@ -46,13 +38,6 @@ pub(crate) struct Ship {
     /// The longest pause after failures, and at most this between two looks at the spool. For tests.
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration, hide = true)]
     pub(crate) pause: Duration,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum Command {
-    /// Print the manual page
-    #[command(hide = true)]
-    Man,
 }
 
 /// The bound of the spool.

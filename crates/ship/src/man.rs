@@ -1,6 +1,6 @@
 //! The manual page, from the definition of the command line.
 
-use crate::cli::Cli;
+use crate::cli::Ship;
 use anyhow::Result;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
@@ -14,7 +14,7 @@ pub(crate) fn man() -> Result<ExitCode> {
 }
 
 fn page() -> Result<String> {
-    let mut command = Cli::command();
+    let mut command = Ship::command();
     command.build();
     let (man, mut out) = (Man::new(command), Vec::new());
     man.render_title(&mut out)?;

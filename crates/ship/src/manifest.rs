@@ -8,10 +8,11 @@ use tracetui_events::text::time::utc;
 /// How many hours may lie between two parts of a trace.
 const HOURS: i64 = 24;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// A part with an object under `events/`.
+    #[default]
     Part,
     /// Parts that were removed before they were shipped.
     Gap,
@@ -20,7 +21,7 @@ pub(crate) enum Kind {
 }
 
 /// One object of JSON, written and read. A reader does without the fields with a default.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
     pub(crate) trace: String,

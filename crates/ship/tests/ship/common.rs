@@ -77,7 +77,8 @@ impl Place {
 
     /// Whether all rows are of parts that are complete and stored.
     pub(crate) fn is_whole(&self) -> bool {
-        let is_stored = |row: &serde_json::Value| row["file"].as_str().is_some_and(|file| self.store().join(file).is_file());
+        let is_stored =
+            |row: &serde_json::Value| row["file"].as_str().is_some_and(|file| self.store().join(file).is_file());
         self.rows().iter().all(|row| row["kind"] == "part" && row["complete"] == true && is_stored(row))
     }
 
