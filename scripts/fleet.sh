@@ -68,8 +68,8 @@ for host in "${hosts[@]}"; do
   "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/ns" --once
   "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/us" --state "$work/$host/us" --time us --once
 done
-"$TRACETUI_SHIP" check "s3://$bucket/ns"
 "$python" "$here/bucket.py" copy "$bucket" "$work/copy"
+! grep -rl '"kind":"gap"' "$work/copy/ns/manifest" || { echo "the manifest has a gap" && exit 1; }
 # Every event that was recorded is stored once: the sums of tracetui itself and of the manifest are equal.
 recorded=0
 for host in "${hosts[@]}"; do
@@ -87,7 +87,7 @@ mkdir "$work/gaps"
 cp -p "${parts[@]}" "$work/gaps"
 rm "$work/gaps/${parts[0]##*/}" "$work/gaps/${parts[2]##*/}"
 "$TRACETUI_SHIP" --spool "$work/gaps" --to "file://$work/gapped" --once
-! "$TRACETUI_SHIP" check "file://$work/gapped" || { echo "check finds no gap" && exit 1; }
+grep -rlq '"kind":"gap"' "$work/gapped/manifest" || { echo "the manifest has no gap" && exit 1; }
 all=$(sum_of_seen "$work"/copy/ns/manifest/*/*/web1-*.json) accounted=$(sum_of_seen "$work"/gapped/manifest/*/*/*.json)
 [ "$all" = "$accounted" ] || { echo "$all events were seen, $accounted are accounted for" && exit 1; }
 

@@ -155,13 +155,12 @@ pub trait RecordingFiles: Send + 'static {
     }
 }
 
-struct OneFile<W>(Option<(W, FileHeader)>);
-
-impl<W: Write + Send + 'static> RecordingFiles for OneFile<W> {
+/// A single file.
+impl<W: Write + Send + 'static> RecordingFiles for Option<(W, FileHeader)> {
     type File = W;
 
     fn next(&mut self) -> io::Result<(W, FileHeader)> {
-        self.0.take().ok_or_else(|| io::Error::other("there is only one file"))
+        self.take().ok_or_else(|| io::Error::other("there is only one file"))
     }
 }
 
@@ -193,7 +192,7 @@ impl Recorder {
         overdue: fn() -> bool,
     ) -> io::Result<Recorder> {
         let taken = Arc::default();
-        let stream = OneFile(Some((Stream { out, taken: Arc::clone(&taken) }, *header)));
+        let stream = Some((Stream { out, taken: Arc::clone(&taken) }, *header));
         Recorder::start_with(stream, name, || Ok(()), taken, Some(overdue))
     }
 
@@ -338,7 +337,10 @@ impl Recorder {
     pub async fn end(&self, pipeline: &Pipeline) -> Result<u64, Failed> {
         self.stopping();
         self.add(Job::End(pipeline.state()));
-        self.wait().await
+        let ended = self.shared.patiently(&mut self.shared.stall(), self.shared.ended.acquire()).await;
+        ended.map(drop)?;
+        self.failure()?;
+        Ok(self.written())
     }
 
     /// Removes the file of a recording that has nothing to record, and returns whether it did. It removes only a file that is new and
@@ -347,13 +349,6 @@ impl Recorder {
         let (answer, answered) = oneshot::channel();
         self.add(Job::Withdraw(answer));
         matches!(self.shared.patiently(&mut self.shared.stall(), answered).await, Ok(Ok(true)))
-    }
-
-    async fn wait(&self) -> Result<u64, Failed> {
-        let ended = self.shared.patiently(&mut self.shared.stall(), self.shared.ended.acquire()).await;
-        ended.map(drop)?;
-        self.failure()?;
-        Ok(self.written())
     }
 
     fn add(&self, job: Job) {

@@ -27,11 +27,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
+use tracetui_events::event::EventContext;
 use tracetui_events::event::describe::{self, Field, Shape, Value, args, props};
-use tracetui_events::event::{EventContext, names};
 use tracetui_events::limits;
 use tracetui_events::sink::Sink;
-use tracetui_events::text::json::hex;
 use tracetui_shared::kind::Kind;
 
 /// Rows in a row group: the number that DuckDB reads in one piece.
@@ -77,7 +76,6 @@ pub struct Parquet<'w> {
     user: usize,
     group: Group,
     file: SerializedFileWriter<Box<dyn Write + Send + 'w>>,
-    scratch: Scratch,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,13 +91,6 @@ struct Step {
     why: Option<usize>,
     hex: Option<usize>,
     sub: Vec<Step>,
-}
-
-/// Buffers for composed texts.
-#[derive(Debug, Default)]
-struct Scratch {
-    text: Vec<u8>,
-    hex: Vec<u8>,
 }
 
 impl<'w> Parquet<'w> {
@@ -135,8 +126,7 @@ impl<'w> Parquet<'w> {
         let columns = schema.columns;
         let out: Box<dyn Write + Send + 'w> = Box::new(BufWriter::with_capacity(limits::SCRATCH, out));
         let file = file(out, &columns, options).map_err(io_error)?;
-        let (group, scratch) = (Group::default(), Scratch::default());
-        Ok(Parquet { columns, plans, host, boot_id, user, group, file, scratch })
+        Ok(Parquet { columns, plans, host, boot_id, user, group: Group::default(), file })
     }
 
     fn end_group(&mut self) -> Result<(), ParquetError> {
@@ -217,8 +207,8 @@ fn io_error(error: ParquetError) -> io::Error {
 
 impl Sink for Parquet<'_> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
-        let Parquet { columns, plans, group, scratch, .. } = self;
-        let mut row = Row { columns, scratch, row: group.rows, bytes: 0 };
+        let Parquet { columns, plans, group, .. } = self;
+        let mut row = Row { columns, row: group.rows, bytes: 0 };
         if let Some(steps) = plans.get(usize::from(seen.event.kind() as u16)) {
             row.fields(steps, seen);
         }
@@ -320,7 +310,6 @@ fn type_of(name: &str, shape: Shape) -> Type {
 
 struct Row<'c> {
     columns: &'c mut [ParquetColumn],
-    scratch: &'c mut Scratch,
     row: usize,
     bytes: usize,
 }
@@ -348,10 +337,13 @@ impl Row<'_> {
                     column.bool(self.row, yes);
                 }
             }
-            Value::Word(word) => self.text(step.column, None, word.as_bytes()),
-            Value::Unread(_) => self.text(step.column, None, b""),
-            Value::Bytes(bytes) | Value::Cut(bytes) => self.text(step.column, step.hex, bytes),
-            Value::Pair(..)
+            Value::Word(_)
+            | Value::Unread(_)
+            | Value::Bytes(_)
+            | Value::Cut(_)
+            | Value::Path(_)
+            | Value::Flags(_)
+            | Value::Pair(..)
             | Value::Joined(..)
             | Value::Unit(_)
             | Value::AttachPoint(_)
@@ -363,8 +355,6 @@ impl Row<'_> {
             | Value::Peer(_) => {
                 self.text(step.column, step.hex, &value.text().unwrap_or_default());
             }
-            Value::Path(path) => self.put_together(step, |out| path.write(out)),
-            Value::Flags(flags) => self.put_together(step, |out| names::open_flags(flags, out)),
             Value::Args(area) | Value::SomeArgs(area, _) => self.args(step, area),
             Value::Words(words) => {
                 if let Some(column) = self.columns.get_mut(step.column) {
@@ -395,16 +385,6 @@ impl Row<'_> {
         }
     }
 
-    fn put_together(&mut self, step: &Step, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut text = std::mem::take(&mut self.scratch.text);
-        text.clear();
-        write(&mut text);
-        self.text(step.column, step.hex, &text);
-        text.clear();
-        text.shrink_to(limits::SCRATCH);
-        self.scratch.text = text;
-    }
-
     /// A text. Bytes that are not UTF-8 become U+FFFD, and the column `hex` then has all bytes.
     fn text(&mut self, column: usize, hexes: Option<usize>, bytes: &[u8]) {
         let Some(texts) = self.columns.get_mut(column) else { return };
@@ -415,7 +395,7 @@ impl Row<'_> {
         let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         self.bytes += texts.text(self.row, &text);
         if let (Cow::Owned(_), Some(column)) = (&text, hexes.and_then(|at| self.columns.get_mut(at))) {
-            self.bytes += column.text(self.row, hex_of(bytes, &mut self.scratch.hex));
+            self.bytes += column.text(self.row, &hex_of(bytes));
         }
     }
 
@@ -429,20 +409,13 @@ impl Row<'_> {
         let whole: Vec<_> = args(area).map(String::from_utf8_lossy).collect();
         self.bytes += column.list(self.row, whole.iter().map(|arg| Some(&**arg)));
         if let Some(column) = step.hex.and_then(|at| self.columns.get_mut(at)) {
-            let hexes: Vec<_> = args(area).map(hex_if_needed).collect();
+            // Only of arguments that are not UTF-8.
+            let hexes: Vec<_> = args(area).map(|arg| str::from_utf8(arg).is_err().then(|| hex_of(arg))).collect();
             self.bytes += column.list(self.row, hexes.iter().map(Option::as_deref));
         }
     }
 }
 
-fn hex_of<'h>(bytes: &[u8], out: &'h mut Vec<u8>) -> &'h str {
-    out.clear();
-    out.shrink_to(limits::SCRATCH);
-    hex(bytes, out);
-    str::from_utf8(out).unwrap_or_default()
-}
-
-/// The hex digits of bytes that are not UTF-8.
-fn hex_if_needed(bytes: &[u8]) -> Option<String> {
-    str::from_utf8(bytes).is_err().then(|| hex_of(bytes, &mut Vec::new()).to_owned())
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

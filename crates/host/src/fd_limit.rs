@@ -1,24 +1,22 @@
 //! The limit of open files: every map, program and link needs a descriptor.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
 use std::sync::OnceLock;
 
 /// A sufficient number of descriptors: about 110 for the probes while they are loaded, plus those that were open at the
 /// start.
 const ENOUGH: u64 = 256;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the open file limit is {0}; tracing needs {ENOUGH}: run ulimit -n {ENOUGH} first")]
-pub struct TooFew(u64);
-
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
 /// Raises the limit if it is too low. A COMMAND still gets the limit of the shell: [`before`].
-pub fn make_room() -> Result<(), TooFew> {
+pub fn make_room() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let Some(few) = limit.current.filter(|current| *current < ENOUGH) else { return Ok(()) };
     let raised = Rlimit { current: Some(ENOUGH), maximum: limit.maximum.map(|most| most.max(ENOUGH)) };
-    setrlimit(Resource::Nofile, raised).map_err(|_| TooFew(few))?;
+    let too_few = format!("the open file limit is {few}; tracing needs {ENOUGH}: run ulimit -n {ENOUGH} first");
+    setrlimit(Resource::Nofile, raised).map_err(|_| io::Error::other(too_few))?;
     let _ = BEFORE.set(limit);
     Ok(())
 }

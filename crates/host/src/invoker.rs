@@ -1,7 +1,7 @@
 //! The user who invoked `sudo`, `doas` or `pkexec`: the user of the COMMAND.
 
 use nix::unistd::{self, User, getgrouplist};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use tracetui_events::text::{Charset, escaped};
@@ -17,34 +17,23 @@ pub struct Invoker {
     pub home: OsString,
 }
 
-/// The variables of sudo, doas or pkexec are invalid or contradictory. The user is then unknown, and the command does
-/// not run as root by mistake.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownInvoker {
-    #[error(
-        "{name}={} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root",
-        escaped(.value.as_bytes(), Charset::Utf8.mode())
-    )]
-    Value { name: &'static str, value: OsString, what: &'static str },
-    #[error("{first} and {second} name different users: the invoking user is unknown; unset one of them")]
-    Contradiction { first: &'static str, second: &'static str },
-}
-
 pub const VARIABLES: [&str; 3] = ["SUDO_UID", "DOAS_USER", "PKEXEC_UID"];
 
 impl Invoker {
     /// The user who invoked sudo, doas or pkexec (run0 sets the same variables as sudo). `None` if there is no such
     /// user, if it was root, or if the target was not root.
-    pub fn of_environment() -> Result<Option<Invoker>, UnknownInvoker> {
+    /// Fails if the variables are invalid or contradictory, so that no command runs as root by mistake.
+    pub fn of_environment() -> io::Result<Option<Invoker>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        let Some(uid) = uid(|name| std::env::var_os(name), uid_of_name)? else { return Ok(None) };
+        let uid = uid(|name| std::env::var_os(name), uid_of_name).map_err(io::Error::other)?;
+        let Some(uid) = uid else { return Ok(None) };
         let account = account(uid);
         let variable = |name: &str| std::env::var_os(name);
         let by_sudo = variable("SUDO_UID").is_some_and(|by_sudo| by_sudo == uid.to_string().as_str());
         let gid = match (variable("SUDO_GID").filter(|_| by_sudo), &account) {
-            (Some(gid), _) => id("SUDO_GID", gid)?,
+            (Some(gid), _) => id("SUDO_GID", gid).map_err(io::Error::other)?,
             (None, Some(account)) => account.gid.as_raw(),
             // The name service does not know the account, so no other group is known.
             (None, None) => uid,
@@ -87,28 +76,36 @@ pub(super) fn take_file_ids(uid: Uid, gid: Gid, groups: &[u32]) -> io::Result<()
 fn uid(
     variable: impl Fn(&str) -> Option<OsString>,
     by_name: impl Fn(&OsString) -> Option<u32>,
-) -> Result<Option<u32>, UnknownInvoker> {
+) -> Result<Option<u32>, String> {
     let mut found: Option<(&'static str, u32)> = None;
     for name in VARIABLES {
         let Some(value) = variable(name) else { continue };
         let uid = match name {
-            "DOAS_USER" => by_name(&value).ok_or(UnknownInvoker::Value { name, value, what: "user" })?,
+            "DOAS_USER" => by_name(&value).ok_or_else(|| invalid(name, &value, "user"))?,
             _ => id(name, value)?,
         };
         match found {
             // This root shell was started by the user of another variable, which is more specific.
             _ if uid == 0 => {}
-            Some((first, other)) if other != uid => return Err(UnknownInvoker::Contradiction { first, second: name }),
+            Some((first, other)) if other != uid => {
+                let what = format!("{first} and {name} name different users");
+                return Err(format!("{what}: the invoking user is unknown; unset one of them"));
+            }
             _ => found = Some((name, uid)),
         }
     }
     Ok(found.map(|(_, uid)| uid))
 }
 
-fn id(name: &'static str, value: OsString) -> Result<u32, UnknownInvoker> {
+fn id(name: &str, value: OsString) -> Result<u32, String> {
     // `u32::MAX` is not a user, because setuid(2) treats it as "unchanged".
     let id = value.to_str().and_then(|text| text.parse().ok()).filter(|id| *id != u32::MAX);
-    id.ok_or(UnknownInvoker::Value { name, value, what: "id" })
+    id.ok_or_else(|| invalid(name, &value, "id"))
+}
+
+fn invalid(name: &str, value: &OsStr, what: &str) -> String {
+    let value = escaped(value.as_bytes(), Charset::Utf8.mode());
+    format!("{name}={value} is not a valid {what}: the invoking user is unknown; unset {name} to run COMMAND as root")
 }
 
 /// The account with a user id. If its name is not UTF-8, nix replaces the invalid bytes by U+FFFD. The COMMAND then
@@ -130,12 +127,6 @@ fn groups(name: &OsString, gid: u32) -> Vec<u32> {
     groups.map_or_else(|| vec![gid], |groups| groups.into_iter().map(unistd::Gid::as_raw).collect())
 }
 
-impl From<UnknownInvoker> for io::Error {
-    fn from(error: UnknownInvoker) -> io::Error {
-        io::Error::other(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +141,7 @@ mod tests {
             Some("ana") => Some(1000),
             _ => None,
         };
-        uid(variable, by_name).map_err(|error| error.to_string())
+        uid(variable, by_name)
     }
 
     #[test]
@@ -184,7 +175,7 @@ mod tests {
         // What is no id is refused.
         assert_eq!(id("SUDO_UID", "1000".into()), Ok(1000));
         for wrong in ["", "-1", "4294967295", "4294967296", "ana", " 1"] {
-            let error = id("SUDO_UID", wrong.into()).expect_err(wrong).to_string();
+            let error = id("SUDO_UID", wrong.into()).expect_err(wrong);
             assert!(error.contains("SUDO_UID"), "{error}");
         }
     }

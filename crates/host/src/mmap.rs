@@ -36,7 +36,9 @@ impl Mapping {
         Ok(Mapping { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Its size in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "none is empty")]
+    pub fn len(&self) -> usize {
         self.len
     }
 

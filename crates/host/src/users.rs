@@ -2,10 +2,8 @@
 //! used, because its modules may access the network and block. It is only used for a typed name that is not in these files.
 
 use super::{decimal, read_bounded};
-use nix::errno::Errno;
 use nix::unistd;
 use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracetui_events::frame::FrameRef;
@@ -18,16 +16,6 @@ const FILE_MAX: u64 = 16 << 20;
 
 /// The maximum length of a kept name in bytes. useradd allows 32, the name service 256.
 const NAME_MAX: usize = 256;
-
-#[derive(Debug, thiserror::Error)]
-pub enum NameError {
-    #[error("unknown user `{0}`")]
-    NoUser(String),
-    #[error("unknown group `{0}`")]
-    NoGroup(String),
-    #[error("cannot look up `{0}`: {1}")]
-    Service(String, io::Error),
-}
 
 const FILES: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
@@ -128,32 +116,18 @@ impl AccountNames {
 
     /// The id of the user with a name. If /etc/passwd does not contain the name, asks the name service, which may
     /// block.
-    pub fn uid(&self, name: &str) -> Result<Uid, NameError> {
+    pub fn uid(&self, name: &str) -> Option<Uid> {
         let known = self.users.iter().find(|user| user.name == name).map(|user| user.uid);
-        let ask = || Ok(unistd::User::from_name(name)?.map(|user| Uid(user.uid.as_raw())));
-        id_of(name, known, ask, NameError::NoUser)
+        let ask = || Some(Uid(unistd::User::from_name(name).ok()??.uid.as_raw()));
+        known.or_else(ask)
     }
 
     /// The id of the group with a name. If /etc/group does not contain the name, asks the name service, which may
     /// block.
-    pub fn gid(&self, name: &str) -> Result<Gid, NameError> {
+    pub fn gid(&self, name: &str) -> Option<Gid> {
         let known = self.groups.iter().find(|group| group.name == name).map(|group| group.gid);
-        let ask = || Ok(unistd::Group::from_name(name)?.map(|group| Gid(group.gid.as_raw())));
-        id_of(name, known, ask, NameError::NoGroup)
-    }
-}
-
-fn id_of<T>(
-    name: &str,
-    known: Option<T>,
-    ask: impl FnOnce() -> nix::Result<Option<T>>,
-    unknown: fn(String) -> NameError,
-) -> Result<T, NameError> {
-    match known.map_or_else(ask, |known| Ok(Some(known))) {
-        Ok(Some(id)) => Ok(id),
-        // getpwnam(3): an unknown name gives no error or one of these, depending on the module of the name service.
-        Ok(None) | Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Err(unknown(name.to_owned())),
-        Err(error) => Err(NameError::Service(name.to_owned(), error.into())),
+        let ask = || Some(Gid(unistd::Group::from_name(name).ok()??.gid.as_raw()));
+        known.or_else(ask)
     }
 }
 
@@ -195,9 +169,9 @@ mod tests {
         let none = AccountNames::default();
         assert_eq!(none.uid("root").expect("everywhere"), Uid(0));
         assert_eq!(none.gid("root").expect("everywhere"), Gid(0));
-        assert!(matches!(none.uid("no such user here"), Err(NameError::NoUser(_))));
-        assert!(matches!(none.uid("nul\0in it"), Err(NameError::NoUser(_))));
-        assert!(matches!(none.gid("no such group here"), Err(NameError::NoGroup(_))));
+        assert_eq!(none.uid("no such user here"), None);
+        assert_eq!(none.uid("nul\0in it"), None);
+        assert_eq!(none.gid("no such group here"), None);
     }
 
     #[test]

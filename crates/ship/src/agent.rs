@@ -7,7 +7,6 @@ use crate::mapped_body;
 use crate::messages::say;
 use crate::part::{Identity, Part, own_host};
 use crate::spool::{Scan, Spool, Unreadable};
-use crate::spool_limit;
 use crate::state::{State, Trace};
 use crate::store::Store;
 use anyhow::{Context, Result, anyhow, bail};
@@ -55,8 +54,7 @@ impl Agent {
         let found: HashSet<_> = scan.parts.iter().map(|part| part.identity).collect();
         self.settled.retain(|identity, _| found.contains(identity));
         let shipped = self.ship_all(&scan).await;
-        let removed =
-            spool_limit::bound(&self.spool, &scan.parts, self.keep, |identity| self.settled.contains_key(identity));
+        let removed = self.spool.bound(&scan.parts, self.keep, |identity| self.settled.contains_key(identity));
         self.counts.removed += removed.as_ref().copied().unwrap_or_default();
         let reported = self.report_ends().await;
         shipped.and(removed.map(drop)).and(reported)
@@ -103,17 +101,14 @@ impl Agent {
             Err(fault) => (Contents { host: own_host(), ..Contents::default() }, Some(fault)),
         };
         let mut row = Row {
-            kind: Kind::Part,
             trace: part.trace.clone(),
             part: part.number,
             parts: 1,
             created_s: part.created_s(),
-            file: None,
             recording_bytes: part.identity.bytes,
             source: source.context("cannot read the recording")?,
             contents,
-            note: String::new(),
-            copy: 0,
+            ..Row::default()
         };
         let next = if next == 0 && part.number > 0 { self.recall(&row).await? } else { next };
         let stored = fault.is_none() && self.is_stored(&mut row).await?;
@@ -136,8 +131,7 @@ impl Agent {
         let (hours, start) = row.earlier();
         for hour in hours {
             let mut last = None;
-            let first = format!("{hour}/{start}");
-            for name in self.store.list(&hour, &first, &format!("{first}~")).await? {
+            for name in self.store.list(&hour, &start).await? {
                 last = last.max(self.store.row(&name).await?.and_then(|row| manifest::after(&row)));
             }
             if let Some((next, seen, continues)) = last {
@@ -253,13 +247,10 @@ impl Agent {
                 part: next,
                 parts: known - next,
                 created_s,
-                file: None,
-                recording_bytes: 0,
-                source: String::new(),
                 contents,
                 note: "removed before they were shipped, at the end of the trace: it may have had more, and how many events is unknown"
                     .to_owned(),
-                copy: 0,
+                ..Row::default()
             };
             self.create_row(&row).await?;
             self.say_missing(&row);
@@ -290,15 +281,13 @@ impl Agent {
         let row = Row {
             kind: Kind::Unreadable,
             trace: "0".repeat(16),
-            part: 0,
             parts: 1,
             created_s: modified.0,
-            file: None,
             recording_bytes: bytes,
             source: format!("{inode}/{bytes}/{}", modified.0),
             contents: Contents { host: own_host(), ..Contents::default() },
             note: format!("{}: {}", file.name.display(), file.fault),
-            copy: 0,
+            ..Row::default()
         };
         self.create_row(&row).await?;
         say(format_args!("not shipped: {}", row.note));

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,15 +12,7 @@ use std::time::Duration;
 /// Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the profile AWS_PROFILE of
 /// AWS_SHARED_CREDENTIALS_FILE, from a web identity, or from the container or the machine. AWS_ENDPOINT_URL is another server.
 #[derive(Parser, Debug)]
-#[command(name = "tracetui-ship", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) ship: Option<Ship>,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-}
-
-#[derive(Args, Debug)]
+#[command(name = "tracetui-ship", version)]
 pub(crate) struct Ship {
     /// The directory with the recordings
     #[arg(long, value_name = "DIR")]
@@ -48,29 +40,6 @@ pub(crate) struct Ship {
     pub(crate) pause: Duration,
 }
 
-#[derive(Subcommand, Debug)]
-pub(crate) enum Command {
-    /// Report hosts and minutes that are missing in the store
-    ///
-    /// The status is 1 if anything is missing. Machines with one host name are reported too.
-    Check(Check),
-    /// Print the manual page
-    #[command(hide = true)]
-    Man,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Check {
-    /// The URL of the store, as in --to
-    pub(crate) url: String,
-    /// Only parts that begin from this time on: 2026-11-23, or 2026-11-23T18:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) from: Option<i64>,
-    /// Only parts that begin before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(crate) to: Option<i64>,
-}
-
 /// The bound of the spool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Keep {
@@ -89,15 +58,6 @@ fn keep(text: &str) -> Result<Keep, String> {
     }
     let age = humantime::parse_duration(text).map_err(|_| fault())?;
     if age < Duration::from_secs(1) { Err(fault()) } else { Ok(Keep::Age(age)) }
-}
-
-/// Seconds since 1970.
-fn time(text: &str) -> Result<i64, String> {
-    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
-    let wanted = |error| format!("{error}: write 2026-11-23, or 2026-11-23T18:00:00Z");
-    let time = humantime::parse_rfc3339_weak(&whole).map_err(wanted)?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("'{text}' is before 1970"))?;
-    Ok(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn write(part: &Part, recording: RecordingFile, source: &str, out: Limited<'_>, 
 }
 
 /// The first `most` bytes of a text, or fewer, so that no character is cut.
-pub(crate) fn clipped(text: &str, most: usize) -> String {
+fn clipped(text: &str, most: usize) -> String {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned()
 }
 

@@ -2,7 +2,6 @@
 
 mod agent;
 mod bounded_http;
-mod check;
 mod cli;
 mod convert;
 mod credentials;
@@ -13,7 +12,6 @@ mod messages;
 mod part;
 mod run;
 mod spool;
-mod spool_limit;
 mod state;
 mod store;
 
@@ -26,8 +24,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    run::run(&cli).unwrap_or_else(|error| {
+    let done = match std::env::args_os().nth(1) {
+        Some(word) if word == "man" => man::man(),
+        _ => run::run(&cli::Ship::parse()),
+    };
+    done.unwrap_or_else(|error| {
         messages::say(format_args!("{error:#}"));
         ExitCode::FAILURE
     })

@@ -1,36 +1,28 @@
 //! The manual page, from the definition of the command line.
 
-use crate::cli::Cli;
+use crate::cli::Ship;
 use anyhow::Result;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
-/// Prints the page: one for both commands.
+/// Prints the page.
 pub(crate) fn man() -> Result<ExitCode> {
     stdout().write_all(page()?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn page() -> Result<String> {
-    let mut command = Cli::command();
+    let mut command = Ship::command();
     command.build();
-    let (man, mut out, mut check) = (Man::new(command.clone()), Vec::new(), Vec::new());
+    let (man, mut out) = (Man::new(command), Vec::new());
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
-    for command in command.get_subcommands().filter(|command| command.get_name() == "check") {
-        let man = Man::new(command.clone());
-        man.render_description_section(&mut check)?;
-        man.render_options_section(&mut check)?;
-    }
-    let check = String::from_utf8(check)?;
-    let check = check.replace(".SH DESCRIPTION", ".SH CHECK URL").replace(".SH OPTIONS", ".SH OPTIONS OF CHECK");
     Ok(String::from_utf8(out)?
-        + &check
         + ".SH SEE ALSO\n.BR tracetui (1),\ntracetui-ship.service, /usr/share/doc/tracetui/docs/FLEET.md\n")
 }
 

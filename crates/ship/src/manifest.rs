@@ -2,17 +2,17 @@
 
 use crate::convert::Contents;
 use crate::part::{hour_of, stem};
-use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tracetui_events::text::time::utc;
 
 /// How many hours may lie between two parts of a trace.
 const HOURS: i64 = 24;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// A part with an object under `events/`.
+    #[default]
     Part,
     /// Parts that were removed before they were shipped.
     Gap,
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
 }
 
 /// One object of JSON, written and read. A reader does without the fields with a default.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
     pub(crate) trace: String,
@@ -30,7 +30,7 @@ pub(crate) struct Row {
     /// How many parts the row is about.
     pub(crate) parts: u32,
     /// When the part was begun (of a gap: the part after it), in seconds since 1970.
-    #[serde(rename = "created", with = "time")]
+    #[serde(rename = "created", serialize_with = "time", skip_deserializing)]
     pub(crate) created_s: i64,
     /// The name of the object of a part. It is set when the row is written.
     pub(crate) file: Option<String>,
@@ -47,28 +47,8 @@ pub(crate) struct Row {
 }
 
 /// Seconds since 1970 as a text.
-mod time {
-    use super::{seconds, utc_s};
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(time_s: &i64, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(&utc_s(*time_s))
-    }
-
-    /// What is no time is 1970, which does not fit the name of the row.
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-        Ok(seconds(&String::deserialize(from)?).unwrap_or_default())
-    }
-}
-
-/// Seconds since 1970.
-pub(crate) fn seconds(time: &str) -> Option<i64> {
-    let time = humantime::parse_rfc3339(time).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(time.as_secs()).ok()
-}
-
-fn utc_s(time_s: i64) -> String {
-    utc(i128::from(time_s) * 1_000_000_000)
+fn time<S: Serializer>(time_s: &i64, out: S) -> Result<S::Ok, S::Error> {
+    out.serialize_str(&utc(i128::from(*time_s) * 1_000_000_000))
 }
 
 impl Row {
@@ -117,7 +97,7 @@ impl Row {
     }
 
     /// The row as a line of JSON. Rows of all kinds have the same fields.
-    pub(crate) fn json(&self) -> Result<String> {
+    pub(crate) fn json(&self) -> serde_json::Result<String> {
         let file = (self.kind == Kind::Part).then(|| self.events_key());
         let mut row = serde_json::to_value(Row { file, ..self.clone() })?;
         // Objects have the order of their members here, but rows are sorted by name.

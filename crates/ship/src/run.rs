@@ -1,9 +1,7 @@
-//! The commands: rights, signals and pauses.
+//! Shipping: rights, signals and pauses.
 
 use crate::agent::{Agent, Counts};
-use crate::check::check;
-use crate::cli::{Cli, Command, Ship};
-use crate::man::man;
+use crate::cli::Ship;
 use crate::messages::say;
 use crate::spool::Spool;
 use crate::state::State;
@@ -24,14 +22,9 @@ const POLL: Duration = Duration::from_secs(5);
 /// How often `--once` tries.
 const TRIES: u32 = 5;
 
-pub(crate) fn run(cli: &Cli) -> Result<ExitCode> {
+pub(crate) fn run(args: &Ship) -> Result<ExitCode> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build()?;
-    let code = match (&cli.command, &cli.ship) {
-        (Some(Command::Check(args)), _) => runtime.block_on(check(args)),
-        (Some(Command::Man), _) => man(),
-        (None, Some(args)) => ship(&runtime, args),
-        _ => bail!("--spool DIR and --to URL are needed; see --help"),
-    };
+    let code = ship(&runtime, args);
     // A conversion may still run.
     runtime.shutdown_background();
     code

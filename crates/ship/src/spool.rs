@@ -1,5 +1,6 @@
 //! The directory with the recordings. What is in it may change at any time, and may be hostile.
 
+use crate::cli::Keep;
 use crate::part::{Identity, MOST, Part};
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Dir, DirEntry, Mode, OFlags, openat, unlinkat};
@@ -139,11 +140,41 @@ impl Spool {
         unlinkat(&self.0, name, AtFlags::empty()).context("cannot remove a recording from the spool")?;
         Ok(true)
     }
+
+    /// Removes closed parts above the bound: shipped ones first, then others, each time the oldest first. Returns the number removed.
+    /// The gap in the numbers of a trace is reported by its next part.
+    pub(crate) fn bound(
+        &self,
+        parts: &[Part],
+        keep: Option<Keep>,
+        is_shipped: impl Fn(&Identity) -> bool,
+    ) -> Result<u64> {
+        let Some(keep) = keep else { return Ok(0) };
+        let mut bytes: u64 = parts.iter().map(|part| part.identity.bytes).sum();
+        let mut removed = 0;
+        for shipped in [true, false] {
+            for part in parts.iter().filter(|part| is_shipped(&part.identity) == shipped) {
+                let above = match keep {
+                    Keep::Bytes(most) => bytes > most,
+                    Keep::Age(most) => now_s().saturating_sub(part.identity.modified.0) > most.as_secs().cast_signed(),
+                };
+                if above && self.remove(&part.name, &part.identity)? {
+                    bytes -= part.identity.bytes;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
 }
 
 /// Whether nobody has written to the file for [`QUIET`].
 fn is_quiet(identity: &Identity) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     // A time in the future does not keep a file open for ever.
-    i64::try_from(now).unwrap_or(i64::MAX).abs_diff(identity.modified.0) >= QUIET.as_secs()
+    now_s().abs_diff(identity.modified.0) >= QUIET.as_secs()
+}
+
+/// Seconds since 1970.
+fn now_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }

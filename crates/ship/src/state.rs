@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,13 +43,13 @@ pub(crate) struct Trace {
     pub(crate) boot_id: String,
 }
 
-/// What is settled, by trace. The number says which trace changed last.
+/// What is settled.
 #[derive(Debug)]
 pub(crate) struct State {
     place: PathBuf,
     directory: OwnedFd,
-    traces: HashMap<String, (u64, Trace)>,
-    touched: u64,
+    /// The one that changed last is the last one.
+    traces: Vec<Trace>,
 }
 
 impl State {
@@ -68,7 +67,7 @@ impl State {
         if flock(&directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             bail!("{}: another tracetui-ship uses this state: give each one its own, by --state DIR", place.display());
         }
-        let mut state = State { place: place.clone(), directory, traces: HashMap::new(), touched: 0 };
+        let mut state = State { place: place.clone(), directory, traces: Vec::new() };
         let mut text = Vec::new();
         match state.file(FILE, OFlags::RDONLY | OFlags::NONBLOCK) {
             Ok(file) if file.metadata().is_ok_and(|file| file.is_file()) => {
@@ -101,25 +100,26 @@ impl State {
 
     /// The progress of a trace.
     pub(crate) fn of(&self, trace: &str) -> Trace {
-        let known = self.traces.get(trace).map(|(_, known)| known.clone());
-        known.unwrap_or_else(|| Trace { trace: trace.to_owned(), ..Trace::default() })
+        let known = self.traces.iter().find(|known| known.trace == trace);
+        known.cloned().unwrap_or_else(|| Trace { trace: trace.to_owned(), ..Trace::default() })
     }
 
     /// The traces with parts that are not settled.
     pub(crate) fn unsettled(&self) -> Vec<Trace> {
-        self.traces.values().map(|(_, trace)| trace).filter(|trace| trace.next < trace.known).cloned().collect()
+        self.traces.iter().filter(|trace| trace.next < trace.known).cloned().collect()
     }
 
     /// Records that traces have these parts.
     pub(crate) fn found<'p>(&mut self, parts: impl Iterator<Item = &'p Part>) -> Result<()> {
-        let before = self.touched;
+        let mut any = false;
         for part in parts {
             let known = self.of(&part.trace);
             if part.number >= known.known {
+                any = true;
                 self.put(Trace { known: part.number.saturating_add(1), created_s: part.created_s(), ..known });
             }
         }
-        if self.touched == before { Ok(()) } else { self.write() }
+        if any { self.write() } else { Ok(()) }
     }
 
     /// Records that all parts before `next` are settled, and the number of events that the trace had seen before `next`.
@@ -135,20 +135,13 @@ impl State {
     }
 
     fn put(&mut self, trace: Trace) {
-        self.touched += 1;
-        self.traces.insert(trace.trace.clone(), (self.touched, trace));
-        if self.traces.len() > TRACES
-            && let Some(oldest) =
-                self.traces.iter().min_by_key(|(_, (touched, _))| touched).map(|(name, _)| name.clone())
-        {
-            self.traces.remove(&oldest);
-        }
+        self.traces.retain(|known| known.trace != trace.trace);
+        self.traces.push(trace);
+        self.traces.drain(..self.traces.len().saturating_sub(TRACES));
     }
 
     fn write(&self) -> Result<()> {
-        let mut traces: Vec<_> = self.traces.values().collect();
-        traces.sort_by_key(|(touched, _)| touched);
-        let lines = traces.into_iter().map(|(_, trace)| serde_json::to_string(trace));
+        let lines = self.traces.iter().map(serde_json::to_string);
         let text: String = lines.map(|line| line.map(|line| line + "\n")).collect::<Result<_, _>>()?;
         let replace = || {
             let mut file = self.create(NEW, OFlags::WRONLY)?;

@@ -2,33 +2,23 @@
 
 use crate::bounded_http::{Connector, FOOTER, REQUEST, ROW};
 use crate::credentials;
-use crate::messages::say;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::local::LocalFileSystem;
-use object_store::path::{Error as KeyError, Path as Key};
+use object_store::path::Path as Key;
 use object_store::{BackoffConfig, Error, GetOptions, GetRange, ObjectStore};
 use object_store::{PutMode, PutPayload, RetryConfig};
 use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
-use tracetui_events::text::grouped;
 
 /// Requests are repeated this often at once. The agent repeats them later with its own pauses.
 const RETRIES: usize = 2;
 
-/// The most objects of a listing, and of a page of it. A server may send pages without end: an empty page counts as half of the
-/// objects that it could have, and one that object_store refuses as `REFUSED` objects.
-const MOST: usize = 2_000_000;
-const PAGE: usize = 1_000;
-const REFUSED: usize = 20;
-
-const REPEATS: &str = "the server sends the same page again and again; is AWS_ENDPOINT_URL an S3 server?";
-
-/// The most directories in each other of a listing: `manifest/dt=…/hour=…`. Links can make a circle.
-const DEPTH: usize = 3;
+/// The most pages of a listing. A trace has fewer rows in an hour, and a server may send pages without end.
+const PAGES: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -139,65 +129,29 @@ impl Store {
         Ok(bytes.into())
     }
 
-    /// The names of the objects below a directory, from `first` to `last`. A name that no shipper gives, such as `a//b`, is skipped
-    /// with a message.
+    /// The names of the objects in a directory that begin with `start`.
     /// Fails if the directory cannot be listed, or has too many objects.
-    pub(crate) async fn list(&self, directory: &str, first: &str, last: &str) -> Result<Vec<String>> {
-        let mut listing = Listing { first, last, names: Vec::new(), listed: 0 };
+    pub(crate) async fn list(&self, directory: &str, start: &str) -> Result<Vec<String>> {
         let listed = match (&self.s3, &self.directory) {
-            (Some(s3), _) => self.pages(s3, directory, &mut listing).await,
-            (None, Some(root)) => walk(&root.join(directory), directory, DEPTH, &mut listing),
-            (None, None) => Ok(()),
+            (Some(s3), _) => self.pages(s3, &self.key(&format!("{directory}/{start}"))).await,
+            (None, Some(root)) => files(&root.join(directory), directory, start),
+            (None, None) => Ok(Vec::new()),
         };
-        listed.with_context(|| format!("cannot list {directory}"))?;
-        Ok(listing.names)
+        listed.with_context(|| format!("cannot list {directory}"))
     }
 
-    /// Lists a bucket. object_store refuses a page with one name that it does not allow. The page is requested again with fewer
-    /// names, until that name is alone.
-    async fn pages(&self, s3: &AmazonS3, directory: &str, listing: &mut Listing<'_>) -> Result<()> {
-        let prefix = format!("{}/", self.key(directory));
-        let mut offset = (listing.first > directory).then(|| self.key(listing.first).to_string());
-        let (mut page_token, mut most) = (None, PAGE);
-        loop {
-            let (from, token) = (offset.clone(), page_token.clone());
-            let options =
-                PaginatedListOptions { offset: from, page_token: token, max_keys: Some(most), ..Default::default() };
-            let page = match s3.list_paginated(Some(&prefix), options).await {
-                Ok(page) => page,
-                Err(Error::InvalidPath {
-                    source: KeyError::EmptySegment { path } | KeyError::BadSegment { path, .. },
-                }) => {
-                    listing.count(REFUSED)?;
-                    if most == 1 {
-                        if offset.as_deref() >= Some(&*path) {
-                            bail!(REPEATS);
-                        }
-                        if path.contains(char::REPLACEMENT_CHARACTER) {
-                            bail!(
-                                "{path}: the server replaced characters of this name, so others may be before it: remove it"
-                            );
-                        }
-                        say(format_args!("{path}: skipped: no name of an object of tracetui-ship"));
-                        (offset, page_token) = (Some(path), None);
-                    }
-                    most = (most / 2).max(1);
-                    continue;
-                }
-                Err(error) => return Err(fault(error)),
-            };
-            let objects = page.result.objects;
-            listing.count(objects.len().max(most.div_ceil(2)))?;
-            let names = objects.iter().filter_map(|object| self.name(&object.location));
-            let is_over = listing.keep_requested(names);
-            if page.page_token.is_none() || is_over {
-                return Ok(());
+    async fn pages(&self, s3: &AmazonS3, prefix: &Key) -> Result<Vec<String>> {
+        let (mut names, mut page_token) = (Vec::new(), None);
+        for _ in 0..PAGES {
+            let options = PaginatedListOptions { page_token, ..Default::default() };
+            let page = s3.list_paginated(Some(prefix.as_ref()), options).await.map_err(fault)?;
+            names.extend(page.result.objects.iter().filter_map(|object| self.name(&object.location)));
+            page_token = page.page_token;
+            if page_token.is_none() {
+                return Ok(names);
             }
-            if page.page_token == page_token {
-                bail!(REPEATS);
-            }
-            (page_token, most) = (page.page_token, (most * 2).min(PAGE));
         }
+        bail!("the server sends pages without end; is AWS_ENDPOINT_URL an S3 server?")
     }
 
     fn name(&self, key: &Key) -> Option<String> {
@@ -206,66 +160,15 @@ impl Store {
     }
 }
 
-struct Listing<'l> {
-    first: &'l str,
-    last: &'l str,
-    names: Vec<String>,
-    /// How many objects were listed, even if their names are not taken.
-    listed: usize,
-}
-
-impl Listing<'_> {
-    fn count(&mut self, objects: usize) -> Result<()> {
-        self.listed += objects;
-        if self.listed > MOST {
-            bail!("more than {} objects: check less at once, by --from and --to", grouped(MOST as u64));
-        }
-        Ok(())
-    }
-
-    /// Keeps the requested names. Returns whether all further names come after `last`. Servers may replace characters of a name, so a name
-    /// that is not ASCII does not show the order.
-    fn keep_requested(&mut self, names: impl Iterator<Item = String>) -> bool {
-        let mut is_over = false;
-        for name in names {
-            is_over |= *name > *self.last && name.is_ascii();
-            if self.has(&name) {
-                self.names.push(name);
-            }
-        }
-        is_over
-    }
-
-    /// Whether a name, or one below it, was requested.
-    fn has(&self, name: &str) -> bool {
-        name <= self.last && (name >= self.first || self.first.starts_with(name))
-    }
-}
-
-/// Lists a local directory. One that does not exist has no objects.
-fn walk(path: &Path, name: &str, depth: usize, listing: &mut Listing<'_>) -> Result<()> {
+/// The files in a local directory whose names begin with `start`. A directory that does not exist has none.
+fn files(path: &Path, name: &str, start: &str) -> Result<Vec<String>> {
     let entries = match path.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
     };
-    for entry in entries {
-        let path = entry.with_context(|| path.display().to_string())?.path();
-        listing.count(1)?;
-        let Some(last) =
-            path.file_name().and_then(|last| last.to_str()).filter(|last| !last.contains(char::is_control))
-        else {
-            say(format_args!("{}: skipped: no name of an object of tracetui-ship", path.display()));
-            continue;
-        };
-        let name = format!("{name}/{last}");
-        if path.is_dir() && depth > 1 && listing.has(&name) {
-            walk(&path, &name, depth - 1, listing)?;
-        } else if path.is_file() {
-            listing.keep_requested([name].into_iter());
-        }
-    }
-    Ok(())
+    let files = entries.flatten().filter(|entry| entry.path().is_file());
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|file| file.starts_with(start)).map(|file| format!("{name}/{file}")).collect())
 }
 
 /// The message of an error. A server's answer may contain anything, so it is escaped where it is printed.

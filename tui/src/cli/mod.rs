@@ -13,7 +13,7 @@ use crate::view::palette::{PALETTES, Palette};
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 pub use record::{AroundArgs, Record, Rotate};
-use size::{ByteSize, RingCount, RingSize};
+use size::{ByteSize, RingSize, ring_count};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use tracetui_events::environment::EnvMode;
@@ -201,9 +201,22 @@ fn file_size(text: &str) -> Result<ByteSize, String> {
     Ok(size)
 }
 
+/// A parser of words that each stand for a value. A word may have a help text.
+fn words<T: Copy + Send + Sync + 'static>(
+    all: impl IntoIterator<Item = (&'static str, T, &'static str)>,
+) -> impl TypedValueParser<Value = T> {
+    let all: Vec<_> = all.into_iter().collect();
+    let shown = all.iter().map(|(word, _, help)| match *help {
+        "" => PossibleValue::new(*word),
+        help => PossibleValue::new(*word).help(help),
+    });
+    PossibleValuesParser::new(shown).try_map(move |given: String| {
+        all.iter().find(|(word, ..)| *word == given).map(|(_, value, _)| *value).ok_or("no such value")
+    })
+}
+
 fn format_name() -> impl TypedValueParser<Value = FormatName> {
-    let named = |name: String| FormatName::ALL.into_iter().find(|(word, _)| *word == name).map(|(_, format)| format);
-    PossibleValuesParser::new(FormatName::ALL.map(|(name, _)| name)).map(move |name| named(name).unwrap_or_default())
+    words(FormatName::ALL.map(|(name, format)| (name, format, "")))
 }
 
 fn count(text: &str) -> Result<u64, String> {
@@ -442,51 +455,27 @@ pub enum ReportFormat {
 }
 
 /// Where the probes attach, as far as the kernel can.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
-pub enum Attach {
-    /// What loses no event on this kernel: tracepoints up to 6.19, functions from 7.0 on
-    #[default]
-    Auto,
-    /// Tracepoints
-    Tracepoints,
-    /// Kernel functions (5.18+ with CONFIG_FPROBE): other system calls pay nothing, but up to 6.19 events may be missing, uncounted
-    Functions,
-}
-
-impl Attach {
-    pub fn way(self) -> Way {
-        match self {
-            Attach::Auto => Way::Auto,
-            Attach::Tracepoints => Way::Typed,
-            Attach::Functions => Way::Functions,
-        }
-    }
-}
+const WAYS: [(&str, Way, &str); 3] = [
+    ("auto", Way::Auto, "What loses no event on this kernel: tracepoints up to 6.19, functions from 7.0 on"),
+    ("tracepoints", Way::Typed, "Tracepoints"),
+    (
+        "functions",
+        Way::Functions,
+        "Kernel functions (5.18+ with CONFIG_FPROBE): other system calls pay nothing, but up to 6.19 events may be missing, uncounted",
+    ),
+];
 
 /// Which variables of the environment exec events contain.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
-pub enum Env {
-    /// Nothing
-    Off,
-    /// The names of variables that are new or gone
-    #[default]
-    Names,
-    /// Also the values of new and changed ones that are harmless: paths, locales, compiler flags, the loader's variables
-    Diff,
-    /// Also all other values, and with them secrets
-    All,
-}
-
-impl Env {
-    pub fn mode(self) -> EnvMode {
-        match self {
-            Env::Off => EnvMode::Off,
-            Env::Names => EnvMode::Names,
-            Env::Diff => EnvMode::Values,
-            Env::All => EnvMode::All,
-        }
-    }
-}
+const ENVIRONMENTS: [(&str, EnvMode, &str); 4] = [
+    ("off", EnvMode::Off, "Nothing"),
+    ("names", EnvMode::Names, "The names of variables that are new or gone"),
+    (
+        "diff",
+        EnvMode::Values,
+        "Also the values of new and changed ones that are harmless: paths, locales, compiler flags, the loader's variables",
+    ),
+    ("all", EnvMode::All, "Also all other values, and with them secrets"),
+];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Switch {
@@ -500,14 +489,14 @@ pub struct TraceArgs {
     #[arg(long, value_name = "SIZE")]
     pub ring_size: Option<RingSize>,
     /// Number of ring buffers, a power of two that the CPUs share [default: 1 up to 8 CPUs, else one per CPU, at most 64]
-    #[arg(long, value_name = "N", env = "TRACETUI_RINGS", hide_env = true)]
-    pub rings: Option<RingCount>,
+    #[arg(long, value_name = "N", env = "TRACETUI_RINGS", hide_env = true, value_parser = ring_count)]
+    pub rings: Option<u32>,
     /// Interval of BPF inventories, for tests
     #[arg(long, value_name = "TIME", env = "TRACETUI_INVENTORY", hide = true, value_parser = duration)]
     pub inventory: Option<std::time::Duration>,
     /// Where the probes attach
-    #[arg(long, value_name = "WAY", value_enum, default_value_t, hide_default_value = true)]
-    pub probes: Attach,
+    #[arg(long, value_name = "WAY", value_parser = words(WAYS), default_value = "auto", hide_default_value = true)]
+    pub probes: Way,
     /// Memory limit for kept events and process data; the oldest events are evicted [default: 256 MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
@@ -515,8 +504,8 @@ pub struct TraceArgs {
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Offering(stacks_of, stack_words), hide_possible_values = true)]
     pub stack: Vec<KindSet>,
     /// Changes of the environment that exec events show, since the process's previous program or its parent [default: names]
-    #[arg(long, value_name = "WHAT", value_enum)]
-    pub env: Option<Env>,
+    #[arg(long, value_name = "WHAT", value_parser = words(ENVIRONMENTS))]
+    pub env: Option<EnvMode>,
     /// Also show the other descriptors below 64 that new programs inherit, not only stdin, stdout and stderr
     #[arg(long)]
     pub fds: bool,
@@ -536,7 +525,7 @@ pub struct TraceArgs {
 impl TraceArgs {
     /// The number of rings, and the bytes of each.
     pub fn rings(&self) -> (u32, u32) {
-        let count = self.rings.map_or_else(tracetui_live::default_rings, |rings| rings.0);
+        let count = self.rings.unwrap_or_else(tracetui_live::default_rings);
         let total =
             self.ring_size.map_or(limits::RING_DEFAULT.max(u64::from(count) * limits::RING_EACH), RingSize::bytes);
         let each = (total / u64::from(count)).max(limits::RING_MIN);
@@ -649,8 +638,7 @@ pub struct ScreenOptions {
 }
 
 fn theme() -> impl TypedValueParser<Value = &'static Palette> {
-    let named = |name: String| PALETTES.iter().find(|theme| theme.name == name).ok_or("no such theme");
-    PossibleValuesParser::new(PALETTES.each_ref().map(|theme| theme.name)).try_map(named)
+    words(PALETTES.each_ref().map(|theme| (theme.name, theme, "")))
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]

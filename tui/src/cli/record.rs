@@ -66,14 +66,14 @@ pub struct AroundArgs {
     pub after: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rotate {
     /// Bytes of a file, from which on the next one begins.
     pub size: ByteSize,
     /// How long after its first event a file ends.
     pub time: Option<Duration>,
-    /// Files that are kept.
-    pub count: NonZeroU32,
+    /// Files that are kept, at least 1.
+    pub count: usize,
 }
 
 impl FromStr for Rotate {
@@ -93,8 +93,8 @@ impl FromStr for Rotate {
             return Err("the minimum time of a file is 1s".to_owned());
         }
         let size = file_size(size)?;
-        let count = count.parse().map_err(|_| "the number of files must be at least 1".to_owned())?;
-        Ok(Rotate { size, time, count })
+        let count = count.parse::<NonZeroU32>().map_err(|_| "the number of files must be at least 1".to_owned())?;
+        Ok(Rotate { size, time, count: count.get() as usize })
     }
 }
 

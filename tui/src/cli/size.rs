@@ -6,7 +6,7 @@ use tracetui_events::limits;
 
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ByteSize(pub u64);
 
 /// The error for a text that is not a valid size.
@@ -66,22 +66,19 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The size of the ring: as given, and as rounded for the kernel.
+/// The size of the ring as given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RingSize {
-    asked: ByteSize,
-    used: u64,
-}
+pub struct RingSize(ByteSize);
 
 impl RingSize {
-    /// Bytes: a power of two within [`limits::RING_MIN`] and [`limits::RING_MAX`].
+    /// Bytes, rounded for the kernel: a power of two within [`limits::RING_MIN`] and [`limits::RING_MAX`].
     pub fn bytes(self) -> u64 {
-        self.used
+        self.0.0.max(limits::RING_MIN).next_power_of_two()
     }
 
     /// The note for stderr if the size was rounded.
     pub fn note(self) -> Option<String> {
-        let RingSize { asked, used } = self;
+        let (asked, used) = (self.0, self.bytes());
         let why = if asked.0 < limits::RING_MIN { "minimum size" } else { "power of two" };
         (asked.0 != used).then(|| format!("ring size {asked} rounded up to {} ({why})", ByteSize(used)))
     }
@@ -94,26 +91,14 @@ impl FromStr for RingSize {
         if asked.0 > limits::RING_MAX {
             return Err(SizeError::Ring);
         }
-        Ok(RingSize { asked, used: asked.0.max(limits::RING_MIN).next_power_of_two() })
+        Ok(RingSize(asked))
     }
 }
 
-/// The number of rings: a power of two, at most [`limits::RINGS`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RingCount(pub u32);
-
-/// The error for a text that is not a number of rings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a power of two, at most {}", limits::RINGS)]
-pub struct RingCountError;
-
-impl FromStr for RingCount {
-    type Err = RingCountError;
-    fn from_str(text: &str) -> Result<RingCount, RingCountError> {
-        let count: u32 = text.parse().map_err(|_| RingCountError)?;
-        let possible = count.is_power_of_two() && count as usize <= limits::RINGS;
-        possible.then_some(RingCount(count)).ok_or(RingCountError)
-    }
+/// Parses the number of rings: a power of two, at most [`limits::RINGS`].
+pub(super) fn ring_count(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count: &u32| count.is_power_of_two() && *count as usize <= limits::RINGS);
+    count.ok_or_else(|| format!("expected a power of two, at most {}", limits::RINGS))
 }
 
 #[cfg(test)]
@@ -161,10 +146,10 @@ mod tests {
         assert_eq!("2GiB".parse::<RingSize>(), Err(SizeError::Ring));
         assert_eq!(SizeError::Ring.to_string(), "the maximum ring size is 1 GiB");
         for count in [1, 2, 64] {
-            assert_eq!(count.to_string().parse(), Ok(RingCount(count)));
+            assert_eq!(ring_count(&count.to_string()), Ok(count));
         }
         for text in ["0", "3", "128", "-1", "", "all"] {
-            assert_eq!(text.parse::<RingCount>().expect_err(text).to_string(), "expected a power of two, at most 64");
+            assert_eq!(ring_count(text).expect_err(text), "expected a power of two, at most 64");
         }
     }
 

@@ -153,7 +153,7 @@ fn what_follows_two_hyphens_is_a_command_and_bad_usage_says_what_is_wrong() {
 fn rotate_btf_and_labels_are_read() {
     let rotate = |text: &str| text.parse::<Rotate>();
     let good = rotate("1GiB,4").expect("good usage");
-    assert_eq!((good.size, good.count.get()), (ByteSize(1 << 30), 4));
+    assert_eq!((good.size, good.count), (ByteSize(1 << 30), 4));
     assert_eq!(good.time, None);
     assert_eq!(rotate(" 64KiB , 5m, 1 ").expect("good usage").time, Some(Duration::from_secs(300)));
     check_bad("tracetui record --max-size 5", "the minimum size of a file is 64 KiB; write a size such as 100MiB");

@@ -2,6 +2,7 @@
 
 use super::messages::{name, say};
 use super::output_file::{self, Existing};
+use super::print::recordings::open_span;
 use super::signals;
 use super::usage::BadUsage;
 use crate::cli;
@@ -15,10 +16,9 @@ use tracetui_events::filter::{self, FilterOptions};
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::Excerpt;
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::playback::{AtEnd, Playback, Recording, Step};
+use tracetui_events::playback::{Playback, Recording, Step};
 use tracetui_events::recording::Writer;
 use tracetui_events::text::{counted, grouped, shell};
-use tracetui_host::clock;
 use tracetui_shared::kind::KindSet;
 
 /// Writes a recording of the events that pass the filters, and of their processes. The inputs are recordings of one machine.
@@ -26,9 +26,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
     signals::ignore_file_size();
     let filters = FilterOptions::from(&args.filters);
     let redact = redact(&args.redact)?;
-    let budget = Budget::new(limits::MEMORY_DEFAULT);
-    let mut playback = Playback::open(&args.files, &filters, budget, AtEnd::Stop)?;
-    playback.between(args.span.from, args.span.to, clock::zone())?;
+    let mut playback = open_span(&args.files, &filters, &args.span)?;
     let Some(first) = playback.recordings().first() else { bail!("no recording was given") };
     if !playback.is_of_one_boot() {
         bail!("the recordings are from different machines or boots: cut each one separately");
@@ -46,7 +44,7 @@ pub fn run(args: &cli::Cut) -> Result<ExitCode> {
         let writer = Writer::new(file, &output_file::header()?);
         writer.map_err(|error| anyhow!("cannot write {}: {error}", name(&args.output)))
     });
-    let reader = Pipeline::new(budget);
+    let reader = Pipeline::new(Budget::new(limits::MEMORY_DEFAULT));
     let result = writer.and_then(|writer| Cut { writer, excerpt, reader }.run(&mut playback));
     if result.is_err() && !cli::is_stream(&args.output) {
         // If this fails, the file remains. The first error is the one to report.

@@ -63,11 +63,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
     causes.extend(foreign_btf(btf));
     let mut report = Report {
-        kernel: &machine.uname.release,
-        arch: &machine.uname.machine,
-        lockdown: machine.lockdown,
-        capabilities: machine.capabilities,
-        kptr_restrict: machine.kptr_restrict,
+        machine,
         names_addresses: machine.kptr_restrict == Some(2) && Namer::load().is_ok(),
         causes,
         probes: Vec::new(),
@@ -116,16 +112,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report<'a> {
-    /// `uname -r`.
-    pub kernel: &'a str,
-    /// `uname -m`.
-    pub arch: &'a str,
-    /// `None` when not known.
-    pub lockdown: Option<Lockdown>,
-    /// Effective capabilities; `None` when not known.
-    pub capabilities: Option<CapabilitySet>,
-    /// /proc/sys/kernel/kptr_restrict; `None` when not known.
-    pub kptr_restrict: Option<i32>,
+    pub machine: &'a Machine,
     /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
     pub names_addresses: bool,
     pub causes: Vec<Cause>,
@@ -167,10 +154,11 @@ impl Report<'_> {
     }
 
     fn write_text(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "kernel        {} {}", messages::name(self.kernel), messages::name(self.arch))?;
-        writeln!(out, "lockdown      {}", self.lockdown.map_or("unknown", Lockdown::name))?;
-        writeln!(out, "capabilities  {}", capabilities(self.capabilities))?;
-        if self.kptr_restrict == Some(2) {
+        let Machine { uname, lockdown, capabilities, kptr_restrict, .. } = self.machine;
+        writeln!(out, "kernel        {} {}", messages::name(&uname.release), messages::name(&uname.machine))?;
+        writeln!(out, "lockdown      {}", lockdown.map_or("unknown", Lockdown::name))?;
+        writeln!(out, "capabilities  {}", self::capabilities(*capabilities))?;
+        if *kptr_restrict == Some(2) {
             let names = match self.names_addresses {
                 true => "stacks have function names from the kernel",
                 false => "stacks have no function names",
@@ -274,10 +262,11 @@ impl Report<'_> {
 
     pub fn json(&self) -> String {
         let probes = self.probes.iter().map(|probe| probe_json(probe, self.saw(probe)));
+        let Machine { uname, lockdown, capabilities, kptr_restrict, .. } = self.machine;
         json::ascii(&json!({
-            "kernel": self.kernel, "arch": self.arch, "lockdown": self.lockdown.map(Lockdown::name),
-            "capabilities": self.capabilities.map(|held| capability_names(held).collect::<Value>()),
-            "kptr_restrict": self.kptr_restrict, "confinement": self.trial.as_ref().map(trial_json),
+            "kernel": uname.release, "arch": uname.machine, "lockdown": lockdown.map(Lockdown::name),
+            "capabilities": capabilities.map(|held| capability_names(held).collect::<Value>()),
+            "kptr_restrict": kptr_restrict, "confinement": self.trial.as_ref().map(trial_json),
             "causes": self.causes.iter().map(cause_json).collect::<Value>(),
             "call_ns": self.calls.map(|ns| json!({ "untraced": ns.untraced, "traced": ns.traced })),
             "probes": probes.collect::<Value>(),

@@ -15,14 +15,11 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tracetui_events::budget::Budget;
 use tracetui_events::filter::FilterOptions;
-use tracetui_events::limits;
-use tracetui_events::playback::{AtEnd, Playback, Played, Step};
+use tracetui_events::playback::{Playback, Played, Step};
 use tracetui_events::sink::perfetto::{Perfetto, Room};
 use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Style};
 use tracetui_export::{Options, Parquet};
-use tracetui_host::clock;
 
 /// Converts recordings. On failure, removes the files it created.
 pub fn run(args: &cli::Export) -> Result<ExitCode> {
@@ -30,8 +27,7 @@ pub fn run(args: &cli::Export) -> Result<ExitCode> {
         return Err(BadUsage(JSON_COLUMN.to_owned()).into());
     }
     let filters = FilterOptions::from(&args.filters);
-    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.span.from, args.span.to, clock::zone())?;
+    let mut playback = recordings::open_span(&args.recordings, &filters, &args.span)?;
     let _signals = Signals::install(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     signals::ignore_file_size();
     let out = Output::new(args)?;

@@ -27,22 +27,17 @@ use tracetui_shared::time::BootNanos;
 
 /// Shows the contents of each recording in turn. If one cannot be read, reports that and continues with the others.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
-    if let [file] = args.files.as_slice() {
-        let mut stretches = Vec::new();
-        let text = look(file, args.format, &mut stretches)?;
-        missing(stretches).iter().for_each(say);
-        io::stdout().write_all(text.as_bytes())?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let (mut code, mut first, mut stretches) = (ExitCode::SUCCESS, true, Vec::new());
+    let several = args.files.len() > 1;
     for file in &args.files {
-        match (look(file, args.format, &mut stretches), args.format) {
-            (Ok(text), ReportFormat::Text) => {
+        match look(file, args.format, &mut stretches) {
+            Ok(text) if several && args.format == ReportFormat::Text => {
                 let space = if std::mem::take(&mut first) { "" } else { "\n" };
                 io::stdout().write_all(format!("{space}{:9} {}\n{text}", "recording", name(file)).as_bytes())?;
             }
-            (Ok(text), ReportFormat::Json) => io::stdout().write_all(text.as_bytes())?,
-            (Err(error), _) => {
+            Ok(text) => io::stdout().write_all(text.as_bytes())?,
+            Err(error) if !several => return Err(error),
+            Err(error) => {
                 say(format_args!("tracetui: {error:#}"));
                 code = ExitCode::FAILURE;
             }

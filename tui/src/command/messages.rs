@@ -5,7 +5,7 @@
 //! library panic if stderr is closed, so clippy rejects them (`print_stderr`).
 
 use super::signals;
-use super::writer_thread::{Finished, UNENDED, WriterThread};
+use super::writer_thread::{UNENDED, WriterThread};
 use crate::cli;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use tracetui_events::limits;
 use tracetui_events::sink::Style;
 use tracetui_events::text::paint::Paint;
-use tracetui_events::text::{Charset, Mode, escape, escaped, without_codes};
+use tracetui_events::text::{Charset, escape, escaped, without_codes};
 use tracetui_host::clock;
 
 /// The minimum time that a reader gets for a message.
@@ -67,7 +67,7 @@ pub fn say(text: impl std::fmt::Display) {
     }
     let end: &[u8] = if UNENDED.swap(false, Ordering::Relaxed) { b"\n" } else { b"" };
     let bytes = [&without_progress(), end, &escaped_lines(&without_codes(&text.to_string()))].concat();
-    if write(stdio::stderr(), &bytes, signals::asked_to_end) == Finished::Abandoned {
+    if !write(stdio::stderr(), &bytes, signals::asked_to_end) {
         UNREAD.store(true, Ordering::Relaxed);
     }
 }
@@ -119,11 +119,12 @@ fn write_at_once(bytes: &[u8]) {
 
 /// An untrusted name for use in a message, on one line and with control characters escaped.
 pub fn name(name: impl AsRef<OsStr>) -> String {
-    escaped(name.as_ref().as_bytes(), mode()).into_owned()
+    escaped(name.as_ref().as_bytes(), charset().mode()).into_owned()
 }
 
-/// Writes to stdout or stderr. Waits for a reader until `may_give_up` allows it to stop, then for the time left after a signal.
-pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> bool) -> Finished {
+/// Writes to stdout or stderr. Waits for a reader until `may_give_up` allows it to stop, then for the time left after a signal. Returns
+/// `false` if it gave up.
+pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> bool) -> bool {
     match WriterThread::to(fd) {
         Ok(writer) => {
             let _ = writer.queue().write_all(bytes);
@@ -135,19 +136,15 @@ pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[u8], may_give_up: impl Fn() -> 
             while let Ok(written @ 1..) = retry_on_intr(|| rustix::io::write(fd, left)) {
                 left = left.get(written..).unwrap_or_default();
             }
-            Finished::Written
+            true
         }
     }
 }
 
-/// The characters that a terminal in this locale can show. In an 8-bit locale, the bytes of a non-ASCII character are controls.
-fn mode() -> Mode {
-    charset().mode()
-}
-
 /// The lines of a text, each escaped for the locale.
 pub(super) fn escaped_lines(text: &str) -> Vec<u8> {
-    let mode = mode();
+    // In an 8-bit locale, the bytes of a non-ASCII character are controls.
+    let mode = charset().mode();
     let mut out = Vec::with_capacity(text.len() + 1);
     for line in text.trim_end_matches('\n').split('\n') {
         escape(line.as_bytes(), mode, &mut out);

@@ -12,7 +12,6 @@ pub mod export;
 pub mod files;
 pub mod info;
 pub mod keys;
-mod lend_cpu;
 pub mod man;
 pub mod messages;
 mod output_file;

@@ -44,27 +44,36 @@ pub(super) fn start_beside(path: &Path) -> Result<Recorder> {
 pub(super) fn start(path: &Path, existing: Existing) -> Result<Recorder> {
     let name = super::messages::name(path);
     let file = open_output(path, existing)?;
-    let header = header()?;
     if cli::is_stream(path) {
         // Other processes may keep the file open for longer, so it is not locked.
         let overdue = || signals::asked_to_end() && signals::time_left(limits::PATIENCE).is_zero();
-        let recorder = Recorder::start_stream(file, name.clone(), &header, overdue);
+        let recorder = Recorder::start_stream(file, name.clone(), &header()?, overdue);
         return recorder.with_context(|| format!("cannot write {name}"));
     }
-    let header = locked(&file, header);
     // A file that existed before is not removed.
     let created = existing != Existing::Replace;
-    let watched = Watched::new(file.try_clone()?, name.clone());
-    let (path, own) = (path.to_owned(), file.try_clone()?);
-    let files = OneFile { path: path.clone(), created, own, file: Some((watched, header)) };
     let invoker = Invoker::of_environment()?;
-    let dir = directory(&path).to_owned();
+    let dir = directory(path).to_owned();
     let prepare = move || enter_files(invoker.as_ref(), FileAccess::Remove(&dir));
-    Recorder::start_files(files, name.clone(), prepare).map_err(|error| {
+    start_in(&file, path, created, prepare).map_err(|error| {
         // The file is empty, even if it existed before. If this fails, the file remains. The first error is the one to report.
-        let _ = remove(&path, &file);
+        let _ = remove(path, &file);
         anyhow!("cannot write {name}: {error}")
     })
+}
+
+/// Starts a recording in an empty file. `created`: whether it did not exist before. `prepare` runs first, on the thread that writes.
+fn start_in(
+    file: &File,
+    path: &Path,
+    created: bool,
+    prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<Recorder> {
+    let name = super::messages::name(path);
+    let header = locked(file, header()?);
+    let watched = Watched::new(file.try_clone()?, name.clone());
+    let files = OneFile { path: path.to_owned(), created, own: file.try_clone()?, file: Some((watched, header)) };
+    Recorder::start_files(files, name, prepare)
 }
 
 /// The file of a recording. Writing and flushing fail once another program has removed or truncated it.
@@ -122,7 +131,7 @@ impl RecordingFiles for OneFile {
     type File = Watched;
 
     fn next(&mut self) -> io::Result<(Watched, FileHeader)> {
-        self.file.take().ok_or_else(|| io::Error::other("there is only one file"))
+        self.file.next()
     }
 
     fn withdraw(&mut self) -> io::Result<bool> {
@@ -165,8 +174,8 @@ fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
     Ok(same)
 }
 
-pub(super) fn header() -> Result<FileHeader> {
-    Ok(FileHeader::new(random_id().context("cannot read random bytes")?, clock::now_real_ns()))
+pub(super) fn header() -> io::Result<FileHeader> {
+    Ok(FileHeader::new(random_id()?, clock::now_real_ns()))
 }
 
 /// Locks a new file while it is written, so that readers can follow it. The header says whether that worked.
@@ -210,7 +219,8 @@ pub(super) fn default_name(host: &str, real_ns: i64) -> PathBuf {
 
 pub(super) fn random_id() -> io::Result<[u8; 16]> {
     let mut id = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut id)?;
+    let read = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut id));
+    read.map_err(|error| io::Error::other(format!("cannot read random bytes: {error}")))?;
     Ok(id)
 }
 
@@ -345,12 +355,7 @@ pub(super) async fn start_with(opener: &Opener, path: &Path) -> io::Result<Recor
     let own = path.to_owned();
     let file = opener.act(move || open(&own, Existing::Refuse)).await?;
     let found = file.metadata()?;
-    let header = header().map_err(io::Error::other).map(|header| locked(&file, header));
-    let recorder = header.and_then(|header| {
-        let (name, own) = (super::messages::name(path), file.try_clone()?);
-        let file = Some((Watched::new(file, name.clone()), header));
-        Recorder::start_files(OneFile { path: path.to_owned(), created: false, own, file }, name, || Ok(()))
-    });
+    let recorder = start_in(&file, path, false, || Ok(()));
     if recorder.is_err() {
         // The file is empty. If this fails, it remains. The first error is the one to report.
         let (own, made) = (path.to_owned(), (found.dev(), found.ino()));

@@ -6,7 +6,6 @@ pub(super) mod explain;
 pub mod recordings;
 pub(super) mod unanswered;
 
-use super::lend_cpu::Lender;
 use super::messages::{say, style};
 use super::output_file;
 use super::trace::remarks::remarks;
@@ -19,15 +18,17 @@ use crate::cli::size::RingSize;
 use anyhow::{Context, Result};
 use expect_no_open::Unwanted;
 use explain::Reasons;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracetui_events::account::{Account, ByKind};
+use tracetui_events::account::ByKind;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::Scratch;
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Unwritten};
+use tracetui_host::priority;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::{Kind, KindSet};
 use unanswered::Unanswered;
@@ -43,9 +44,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = signals(held.is_some())?;
-    if let Some(note) = args.trace.ring_size.and_then(RingSize::note) {
-        say(note);
-    }
+    args.trace.ring_size.and_then(RingSize::note).into_iter().for_each(say);
     if args.format == FormatName::Text && (args.trace.env.is_some() || args.trace.fds) {
         say("text has no environments and no other descriptors: use --format json, or the dashboard");
     }
@@ -72,13 +71,12 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
         .then(|| Unwanted::new(&args.expect_no_open, unwanted, started.lookups.spawner));
     say(&started.ready);
     let mut pump = Pump {
-        trace: RunningTrace::start(started.feed, held, signals, recorder)?.with_output(&args.run),
+        trace: RunningTrace::start(started.feed, held, signals, recorder, &args.run)?,
         printer: &mut printer,
         stdout,
-        stopped: false,
         printed: false,
         signalled: None,
-        lender: Lender::new(),
+        may_lend: capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_NICE)),
         given_up: false,
     };
     let printed = pump.run().await;
@@ -87,7 +85,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let (given_up, unrecorded) = (pump.given_up, pump.trace.failed_after.is_some());
     let unwritten = printer.settle();
     let were = if unwritten == 1 { "event was" } else { "events were" };
-    let account = printer.account();
+    let account = printer.pipeline.account();
     let code = match printed {
         Ok(()) if unrecorded => ExitCode::FAILURE,
         Ok(()) => code,
@@ -128,13 +126,12 @@ struct Pump<'a> {
     printer: &'a mut Printer<'static>,
     /// The queue that the printer writes to.
     stdout: WriterThread,
-    /// Whether the source was asked to end.
-    stopped: bool,
-    /// Whether that was because everything requested is printed, or nothing more can be printed.
+    /// Whether the source was asked to end because everything requested is printed, or nothing more can be printed.
     printed: bool,
     /// When the latest signal came. After it, waits for the output are short.
     signalled: Option<(Instant, Patience)>,
-    lender: Lender,
+    /// Whether lent CPU time can be taken back (CAP_SYS_NICE).
+    may_lend: bool,
     given_up: bool,
 }
 
@@ -165,7 +162,7 @@ impl Pump<'_> {
     fn happened(&mut self, happened: &Happened) -> io::Result<()> {
         let printed = self.trace.record_output(happened.output()).map_or(Ok(()), |batch| self.print(batch));
         if let Happened::Ended(_) = happened {
-            self.stop();
+            self.trace.stop();
         }
         printed
     }
@@ -192,7 +189,7 @@ impl Pump<'_> {
     }
 
     fn waits_impatiently(&self) -> bool {
-        let lately = |(at, _): &(Instant, _)| self.stopped || at.elapsed() < GIVING_UP;
+        let lately = |(at, _): &(Instant, _)| self.trace.stopped || at.elapsed() < GIVING_UP;
         self.signalled.as_ref().is_some_and(lately) && self.stdout.pending()
     }
 
@@ -208,22 +205,24 @@ impl Pump<'_> {
 
     fn heed(&mut self, flow: &io::Result<Flow>) {
         if !matches!(flow, Ok(Flow::Continue)) {
-            self.printed |= !self.stopped;
-            self.stop();
+            self.printed |= !self.trace.stopped;
+            // Do this before printing a message, since that may have to wait.
+            self.trace.stop();
         }
     }
 
     fn print(&mut self, batch: Batch) -> io::Result<()> {
-        self.lender.keep(&batch, self.trace.feed.queued());
+        // While many events come and the queue has room, the traced processes get the CPU time: the events can be shown later. The
+        // source takes it back if that lasts too long ([`FrameSender::urge`](tracetui_live::feed::FrameSender::urge)).
+        if self.may_lend && batch.len() >= priority::LARGE && self.trace.feed.queued() == 0 {
+            priority::lend();
+        }
         let flow = self.printer.feed(batch);
         // Events that are no longer printed are in the recording, and a state would count them as filtered.
-        if !self.stopped && matches!(flow, Ok(Flow::Continue)) {
+        if !self.trace.stopped && matches!(flow, Ok(Flow::Continue)) {
             self.trace.record_state(&self.printer.pipeline);
         }
-        self.trace.notices(&self.printer.pipeline).iter().for_each(say);
-        while let Some(spare) = self.printer.pipeline.spare() {
-            self.trace.feed.recycle(spare);
-        }
+        self.trace.notices(&mut self.printer.pipeline).iter().for_each(say);
         self.heed(&flow);
         flow.map(|_| ())
     }
@@ -233,20 +232,13 @@ impl Pump<'_> {
     fn signalled(&mut self, signal: libc::c_int) {
         self.signalled = Some((Instant::now(), Patience::new(&self.stdout)));
         if !self.trace.pass_on(signal) {
-            self.stop();
-        }
-    }
-
-    fn stop(&mut self) {
-        if !std::mem::replace(&mut self.stopped, true) {
-            // Do this before printing a message, since that may have to wait.
             self.trace.stop();
         }
     }
 
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.
     async fn outcome(&mut self) -> ExitCode {
-        if !self.stopped {
+        if !self.trace.stopped {
             self.trace.signal_command(libc::SIGTERM);
         }
         self.trace.wait_for_command().await;
@@ -349,10 +341,6 @@ impl<'s> Printer<'s> {
         pipeline.ledger().not_delivered(&std::mem::take(&mut lines.answered), false);
         let unwritten = std::mem::take(&mut lines.unwritten);
         pipeline.ledger().not_delivered(&unwritten, lines.ended != Some(End::Closed))
-    }
-
-    pub fn account(&self) -> Account {
-        self.pipeline.account()
     }
 }
 

@@ -9,7 +9,7 @@ use super::messages::{self, say};
 use super::output_file::{self, Existing};
 use super::trace::remarks::remarks;
 use super::trace::request::{Request, TraceOptions, check_ids};
-use super::trace::running::{Frames, Happening, RunningTrace, signals};
+use super::trace::running::{Frames, Happening, RunningTrace, or_never, signals};
 use super::trace::start::start;
 use super::usage::{BadUsage, compile};
 use crate::cli;
@@ -18,7 +18,6 @@ use crate::recorder::Recorder;
 use anyhow::Result;
 use around::{Around, Counts, Wanted};
 use progress::{EVERY, Figures, Progress};
-use std::future::pending;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
@@ -31,6 +30,7 @@ use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::text::counted;
 use tracetui_host::clock;
 use tracetui_host::machine::Machine;
+use tracetui_host::procfs::namespace;
 use tracetui_live::command::{Happened, Streams};
 use tracetui_shared::kind::KindSet;
 
@@ -69,11 +69,8 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         wanted(args, matches, filters, &options)
     });
     say(&started.ready);
-    let (tapped, excerpted) = if wanted.is_none() { (Some(recorder), None) } else { (None, Some(recorder)) };
-    let mut trace = RunningTrace::start(started.feed, held, signals, tapped)?.with_output(&args.run);
-    if excerpted.is_some() {
-        trace.set_recorder(excerpted);
-    }
+    let mut trace = RunningTrace::start(started.feed, held, signals, Some(recorder), &args.run)?;
+    trace.tapped = wanted.is_none();
     let mut recording = Recording {
         trace,
         pipeline,
@@ -83,7 +80,6 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         last_size: None,
         full: false,
         limited: false,
-        stopped: false,
         // A COMMAND writes to the same terminal, and so does what reads stdout.
         metrics: args.metrics.is_some().then(|| interval_at(Instant::now().into(), METRICS_EVERY)),
         progress: Progress::new().filter(|_| args.run.command.is_empty() && !cli::is_stream(&path)),
@@ -111,17 +107,10 @@ fn labels(given: &[Label]) -> Result<Vec<Label>> {
     }
 }
 
-async fn due(metrics: &mut Option<Interval>) {
-    match metrics {
-        Some(metrics) => drop(metrics.tick().await),
-        None => pending().await,
-    }
-}
-
 /// The filter of `--around`.
 fn matching(expr: &str) -> Result<Compiled> {
     let filters = cli::FilterArgs { filter: vec![expr.to_owned()], ..cli::FilterArgs::default() };
-    check_ids(&filters)
+    check_ids(&filters, namespace("/proc/self", "pid"))
         .and_then(|()| compile(&filters))
         .map_err(|BadUsage(text)| BadUsage(text.replacen("--filter", "--around", 1)).into())
 }
@@ -154,7 +143,6 @@ struct Recording {
     /// Whether the recording has reached `most`. Later frames are not recorded.
     full: bool,
     limited: bool,
-    stopped: bool,
     /// When to write the metrics; `None` if they are not wanted.
     metrics: Option<Interval>,
     progress: Option<Progress>,
@@ -162,12 +150,7 @@ struct Recording {
 
 impl Recording {
     async fn run(&mut self, duration: Option<Duration>) {
-        let mut over = Box::pin(async move {
-            match duration {
-                Some(duration) => tokio::time::sleep(duration).await,
-                None => pending().await,
-            }
-        });
+        let mut over = Box::pin(or_never(duration.map(tokio::time::sleep)));
         let mut ticks = interval_at((Instant::now() + EVERY).into(), EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -187,8 +170,8 @@ impl Recording {
                     }
                     Happening::SourceEnded => break,
                 },
-                () = &mut over, if !self.stopped => self.reached("--duration"),
-                () = due(&mut self.metrics) => self.write_metrics(),
+                () = &mut over, if !self.trace.stopped => self.reached("--duration"),
+                _ = or_never(self.metrics.as_mut().map(Interval::tick)) => self.write_metrics(),
                 _ = ticks.tick(), if self.progress.is_some() => self.show_progress(),
             }
         }
@@ -257,11 +240,8 @@ impl Recording {
             }
             _ => pipeline.next(None, &mut |_, _| Disposition::Delivered),
         }
-        while let Some(spare) = self.pipeline.spare() {
-            self.trace.feed.recycle(spare);
-        }
         self.trace.record_state(&self.pipeline);
-        self.trace.notices(&self.pipeline).iter().for_each(say);
+        self.trace.notices(&mut self.pipeline).iter().for_each(say);
         // Without a recording there is nothing left to do.
         if self.trace.failed_after.is_some() {
             self.stop();
@@ -285,7 +265,7 @@ impl Recording {
         if self.trace.tapped {
             self.trace.untap(&mut self.pipeline);
         }
-        if !self.stopped {
+        if !self.trace.stopped {
             self.reached("--max-size");
         }
     }
@@ -313,12 +293,10 @@ impl Recording {
     }
 
     fn stop(&mut self) {
-        if !std::mem::replace(&mut self.stopped, true) {
-            if self.progress.take().is_some() {
-                messages::clear_progress();
-            }
-            self.trace.stop();
+        if self.progress.take().is_some() {
+            messages::clear_progress();
         }
+        self.trace.stop();
     }
 
     /// The status to exit with. Waits for a COMMAND that still runs: it was sent SIGTERM.

@@ -32,10 +32,10 @@ impl HostNames {
 
 impl filter::NameLookup for HostNames {
     fn uid(&self, name: &str) -> Option<u32> {
-        self.0.uid(name).ok().map(|uid| uid.0)
+        self.0.uid(name).map(|uid| uid.0)
     }
     fn gid(&self, name: &str) -> Option<u32> {
-        self.0.gid(name).ok().map(|gid| gid.0)
+        self.0.gid(name).map(|gid| gid.0)
     }
     fn end(&self) -> Option<i128> {
         SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|now| now.as_nanos() as i128)

@@ -71,30 +71,12 @@ struct State {
     /// Bytes handed over.
     handed: u64,
     closed: bool,
-    failed: Option<Failure>,
+    failed: Option<io::Error>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Finished {
-    /// All was written, or the descriptor failed.
-    Written,
-    Abandoned,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Failure {
-    kind: ErrorKind,
-    code: Option<i32>,
-}
-
-impl Failure {
-    fn of(error: &io::Error) -> Failure {
-        Failure { kind: error.kind(), code: error.raw_os_error() }
-    }
-
-    fn error(self) -> io::Error {
-        self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error)
-    }
+/// The same error once more.
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 impl WriterThread {
@@ -159,7 +141,7 @@ impl WriterThread {
     }
 
     pub(super) fn failure(&self) -> Option<io::Error> {
-        self.shared.lock().failed.map(Failure::error)
+        self.shared.lock().failed.as_ref().map(copy)
     }
 
     /// Waits for a write or a failure. Can be cancelled and called again.
@@ -167,8 +149,9 @@ impl WriterThread {
         self.shared.changed.notified().await;
     }
 
-    /// Waits until all output is written. Abandons the rest if nothing is taken for `patience` and `may_give_up` agrees.
-    pub(super) fn finish(&self, patience: Duration, may_give_up: impl Fn() -> bool) -> Finished {
+    /// Waits until all output is written, or the descriptor fails. Abandons the rest and returns `false` if nothing is taken for
+    /// `patience` and `may_give_up` agrees.
+    pub(super) fn finish(&self, patience: Duration, may_give_up: impl Fn() -> bool) -> bool {
         let mut patience = Patience::of(self, patience);
         let mut looked = Instant::now();
         while self.pending() {
@@ -177,16 +160,16 @@ impl WriterThread {
                 looked = Instant::now();
                 if patience.over(self) && may_give_up() {
                     self.abandon();
-                    return Finished::Abandoned;
+                    return false;
                 }
             }
         }
-        Finished::Written
+        true
     }
 
     /// Drops the queued output. Only the bytes that the system accepted count as written.
     pub(super) fn abandon(&self) {
-        self.shared.fail(Failure { kind: ErrorKind::TimedOut, code: None });
+        self.shared.fail(ErrorKind::TimedOut.into());
         self.shared.abandoned.store(true, Ordering::Release);
         self.shared.work.notify_all();
         let began = Instant::now();
@@ -220,8 +203,8 @@ impl Drop for WriterThread {
 impl Write for QueueWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
-        if let Some(failed) = state.failed {
-            return Err(failed.error());
+        if let Some(failed) = &state.failed {
+            return Err(copy(failed));
         }
         if self.0.direct {
             drop(state);
@@ -233,7 +216,7 @@ impl Write for QueueWriter {
                     Ok(written)
                 }
                 Err(error) => {
-                    state.failed = (error.kind() != ErrorKind::Interrupted).then(|| Failure::of(&error));
+                    state.failed = (error.kind() != ErrorKind::Interrupted).then(|| copy(&error));
                     Err(error)
                 }
             };
@@ -247,7 +230,7 @@ impl Write for QueueWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.lock().failed.map_or(Ok(()), |failed| Err(failed.error()))
+        self.0.lock().failed.as_ref().map_or(Ok(()), |failed| Err(copy(failed)))
     }
 }
 
@@ -285,7 +268,7 @@ impl Shared {
     }
 
     /// The first failure stays.
-    fn fail(&self, failure: Failure) {
+    fn fail(&self, failure: io::Error) {
         self.lock().failed.get_or_insert(failure);
         self.changed.notify_one();
     }
@@ -300,7 +283,7 @@ impl Shared {
             let written = self.write_all(&buffer);
             self.spent.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Release);
             if let Err(error) = written {
-                self.fail(Failure::of(&error));
+                self.fail(error);
                 break;
             }
             self.recycle(buffer);

@@ -1,4 +1,4 @@
-use super::{FLUSH, Failed, OneFile, Recorder, RecordingFiles, STALLED};
+use super::{FLUSH, Failed, Recorder, RecordingFiles, STALLED};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -33,8 +33,7 @@ impl std::io::Write for Disk {
 }
 
 fn recorder(disk: &Disk) -> Recorder {
-    Recorder::start_files(OneFile(Some((disk.clone(), FileHeader::new(ID, 7)))), "disk".to_owned(), || Ok(()))
-        .expect("a thread")
+    Recorder::start_files(Some((disk.clone(), FileHeader::new(ID, 7))), "disk".to_owned(), || Ok(())).expect("a thread")
 }
 
 fn runtime() -> tokio::runtime::Runtime {

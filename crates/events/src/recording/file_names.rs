@@ -10,7 +10,7 @@ const DIGITS: usize = 6;
 /// The most digits of a number that is accepted as that of a recording.
 pub const DIGITS_MOST: usize = 12;
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FileNames {
     pub directory: OsString,
     stem: OsString,

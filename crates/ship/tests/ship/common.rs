@@ -75,16 +75,11 @@ impl Place {
         self.command(&self.url(), &[]).spawn().expect("it runs")
     }
 
-    /// Checks the store until shortly after the recording.
-    pub(crate) fn check(&self) -> Output {
-        let output = self.check_with(&["--to", "2026-11-22T14:10:00Z"]);
-        assert!(!text(&output.stderr).contains("no row of a manifest"), "{}", text(&output.stderr));
-        output
-    }
-
-    pub(crate) fn check_with(&self, more: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui-ship"));
-        command.args(["check", &self.url()]).args(more).env("RUST_BACKTRACE", "0").output().expect("it runs")
+    /// Whether all rows are of parts that are complete and stored.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_stored =
+            |row: &serde_json::Value| row["file"].as_str().is_some_and(|file| self.store().join(file).is_file());
+        self.rows().iter().all(|row| row["kind"] == "part" && row["complete"] == true && is_stored(row))
     }
 
     /// The names of the stored objects with this end, below the store.

@@ -75,7 +75,7 @@ fn check_full(place: &Place, full: &Path, more: &[&str]) {
     let output = place.ship(&more);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!((place.objects(".parquet").len(), place.rows().len(), place.objects("").len()), (3, 3, 6));
-    assert!(place.check().status.success());
+    assert!(place.is_whole());
 }
 
 #[test]
@@ -129,6 +129,4 @@ fn a_corrupt_part_is_reported_and_holds_up_no_other() {
         let gap = rows.iter().find(|row| row["kind"] == "gap").expect("a gap");
         assert_eq!((&gap["part"], &gap["parts"]), (&1.into(), &1.into()));
     }
-    let checked = place.check_with(&[]);
-    assert!(!checked.status.success() && text(&checked.stdout).contains("unreadable"), "{}", text(&checked.stdout));
 }

@@ -1,6 +1,5 @@
 //! Tests of the program.
 
-mod check;
 mod common;
 mod faults;
 mod local;

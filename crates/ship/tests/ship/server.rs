@@ -87,19 +87,13 @@ impl Server {
         server
     }
 
-    pub(crate) fn put(&self, key: &str, body: &str) {
+    fn put(&self, key: &str, body: &str) {
         let mut shared = self.shared.lock().expect("the lock");
         shared.objects.insert(format!("/bucket/{key}"), body.as_bytes().to_vec());
     }
 
-    pub(crate) fn list_endlessly(&self, mode: &'static str) {
+    fn list_endlessly(&self, mode: &'static str) {
         self.shared.lock().expect("the lock").endless = Some(mode);
-    }
-
-    pub(crate) fn check(&self, more: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tracetui-ship"));
-        command.args(["check", "s3://bucket/fleet"]).args(more);
-        self.with_environment(&mut command).output().expect("it runs")
     }
 
     pub(crate) fn names(&self, end: &str) -> Vec<String> {
@@ -306,4 +300,29 @@ fn an_endless_answer_is_read_up_to_a_bound() {
     assert!(server.ship(&place, &[]).status.success());
     // The rest is in buffers of the kernel.
     assert!(server.shared.lock().expect("the lock").flooded < 64 << 20);
+}
+
+#[test]
+fn a_lost_state_is_read_from_the_manifest_in_the_bucket() {
+    let place = Place::with_parts(0..3);
+    let server = Server::start([]);
+    assert!(server.ship(&place, &[]).status.success());
+    let lose_state = || std::fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
+    std::fs::remove_file(place.spool().join("h.000001.ttr")).expect("removed");
+    // Names of others are not read.
+    for key in ["/x", "../x", "dt=2026-11-22//x", "dt=2026-11-22/hour=14/\u{1b}[31m", "dt=2026-11-22/hour=14//"] {
+        server.put(&format!("fleet/manifest/{key}"), "{}");
+    }
+    lose_state();
+    let output = server.ship(&place, &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(server.names(".json").len(), 3, "{}", text(&output.stderr));
+    // A listing without an end is an error.
+    for mode in ["same", "more"] {
+        server.list_endlessly(mode);
+        lose_state();
+        let output = server.ship(&place, &[]);
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains("sends pages without end"), "{said}");
+    }
 }

@@ -18,7 +18,7 @@ use crate::command::output_file;
 use crate::command::signals::{self, Second, Signals};
 use crate::command::trace::running::{Frames, Happening, RunningTrace, release};
 use crate::command::user_files::{self, Opener};
-use crate::command::writer_thread::POLL_INTERVAL;
+use crate::command::writer_thread::{POLL_INTERVAL, Patience};
 use crate::recorder::Recorder;
 use crate::view;
 use crate::view::theme::Theme;
@@ -112,7 +112,7 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     let mut dashboard = Loop {
         app,
         look,
-        trace: RunningTrace::new(feed, command, signals).with_output(&run),
+        trace: RunningTrace::new(feed, command, signals, &run),
         timeline,
         finder: None,
         lookups: Lookups::new(lookups),
@@ -196,10 +196,6 @@ struct Saving {
 }
 
 impl Saving {
-    fn new(recorder: Recorder, app: &App) -> Saving {
-        Saving { recorder, list: KeptEvents::of_list(app), reader: Pipeline::new(app.pipeline.budget), done: false }
-    }
-
     fn write(&mut self, app: &App) {
         let (batch, last) = self.list.next(app);
         self.recorder.frames(&batch);
@@ -236,14 +232,14 @@ impl Loop {
                 let apart = if moves { FRAME } else { LIVE_FRAME };
                 dirty = false;
                 drawn = Some(Instant::now());
-                self.apart = apart.max(screen.pause());
+                self.apart = apart.max(screen.line.pause());
             }
             let due = async {
                 match (dirty, screen.ready()) {
                     (false, _) => std::future::pending().await,
                     (true, true) => tokio::time::sleep(due).await,
                     // The terminal has not taken the last screen yet.
-                    (true, false) => screen.changed().await,
+                    (true, false) => screen.writer.changed().await,
                 }
             };
             let input = self.input(&mut keys, due).await?;
@@ -343,14 +339,11 @@ impl Loop {
             self.apart = KEY_FRAME;
         }
         self.trace.record_state(&self.app.pipeline);
-        for notice in self.trace.notices(&self.app.pipeline) {
+        for notice in self.trace.notices(&mut self.app.pipeline) {
             self.app.notify(notice);
         }
         self.write_kept();
         self.comparer.feed(&self.app);
-        while let Some(batch) = self.app.pipeline.spare() {
-            self.trace.feed.recycle(batch);
-        }
         effects
     }
 
@@ -384,7 +377,7 @@ impl Loop {
         let place = timeline.seek(ns).map_err(|error| error.to_string());
         let sought = place.and_then(|StartPoint { state, from_start, rest }| {
             let feed = Feed::start(rest, Vec::new(), None, budget).map_err(|error| error.to_string())?;
-            self.trace.replace_feed(feed);
+            (self.trace.feed, self.trace.source_ended) = (feed, false);
             Ok(Input::Restore(state, from_start))
         });
         self.app.update(sought.unwrap_or_else(Input::ReadFailed));
@@ -505,7 +498,9 @@ impl Loop {
         if let Some(saving) = &self.saving {
             return self.app.notify(format!("still writing {}", saving.recorder.name()));
         }
-        self.saving = self.new_recording().await.map(|recorder| Saving::new(recorder, &self.app));
+        let Some(recorder) = self.new_recording().await else { return };
+        let (list, reader) = (KeptEvents::of_list(&self.app), Pipeline::new(self.app.pipeline.budget));
+        self.saving = Some(Saving { recorder, list, reader, done: false });
     }
 
     /// Ends the file of the events that were shown, once all are in it.
@@ -583,11 +578,11 @@ impl Loop {
 
     /// Restores the terminal once it has accepted the last screen or stalled. Frames are still received meanwhile.
     async fn leave(&mut self, screen: Screen) {
-        let mut patience = screen.patience();
+        let mut patience = Patience::new(&screen.writer);
         while !screen.given_up(&mut patience) {
             tokio::select! {
                 happening = self.trace.frames() => self.take_in(happening),
-                () = screen.changed() => {}
+                () = screen.writer.changed() => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }

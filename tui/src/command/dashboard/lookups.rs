@@ -1,6 +1,7 @@
 //! Looks up why calls failed. Each lookup has its own thread, since a file system may not respond.
 
 use crate::app::Input;
+use crate::command::trace::running::or_never;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -70,12 +71,6 @@ impl Lookups {
     pub(super) async fn next(&mut self) -> Input {
         loop {
             let left = self.running.map(|(.., since)| PATIENCE.saturating_sub(since.elapsed()));
-            let given_up = async {
-                match left {
-                    Some(left) => tokio::time::sleep(left).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 Some((id, answer)) = self.answers.recv() => {
                     if self.running.is_some_and(|(running, ..)| running == id) {
@@ -83,7 +78,7 @@ impl Lookups {
                     }
                     return Input::Looked(id, answer);
                 }
-                () = given_up => {
+                () = or_never(left.map(tokio::time::sleep)) => {
                     if let Some((id, event_ns, _)) = self.running {
                         self.no_answer(id, event_ns);
                         self.go_on();

@@ -46,14 +46,14 @@ const LONGEST: f64 = 2.0;
 /// The terminal while the dashboard has it. It is restored on drop.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Canvas>>,
-    writer: Arc<WriterThread>,
+    pub(super) writer: Arc<WriterThread>,
     mouse: Mouse,
-    line: Line,
+    pub(super) line: Line,
 }
 
 /// Measures how fast the terminal takes screens.
 #[derive(Clone, Copy, Debug, Default)]
-struct Line {
+pub(super) struct Line {
     /// The start of the current measurement, and until then the bytes of all screens and the time that it took to write them.
     since: Option<(Instant, u64, Duration)>,
     /// The bytes per second of a slow terminal, and when that was measured.
@@ -80,8 +80,8 @@ impl Line {
         self.rate = self.rate.filter(|(_, measured)| now - *measured < KNOWN);
     }
 
-    /// The minimum time between two screens. Three quarters of a slow line stay free.
-    fn pause(&self) -> Duration {
+    /// The minimum time between two screens, unless a key was pressed. Three quarters of a slow line stay free.
+    pub(super) fn pause(&self) -> Duration {
         let pause = self.rate.map_or(0.0, |(rate, _)| 4.0 * self.screen as f64 / rate.max(1.0));
         Duration::from_secs_f64(pause.min(LONGEST))
     }
@@ -143,21 +143,6 @@ impl Screen {
     /// Whether the terminal has taken the last screen. Until then no other screen is drawn, since it would only wait too.
     pub(super) fn ready(&self) -> bool {
         !self.writer.pending()
-    }
-
-    /// Waits until the terminal has taken some output. Can be cancelled and called again.
-    pub(super) async fn changed(&self) {
-        self.writer.changed().await;
-    }
-
-    /// The minimum time between two screens, unless a key was pressed.
-    pub(super) fn pause(&self) -> Duration {
-        self.line.pause()
-    }
-
-    /// The argument for [`given_up`](Self::given_up).
-    pub(super) fn patience(&self) -> Patience {
-        Patience::new(&self.writer)
     }
 
     /// Whether no output waits for the terminal, or nobody reads it. In the latter case, drops the waiting output.

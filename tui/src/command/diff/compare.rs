@@ -10,7 +10,7 @@ use tracetui_events::event::{Takes, taking};
 use tracetui_events::filter::Glob;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Played, Step};
-use tracetui_events::text::{counted, grouped};
+use tracetui_events::text::counted;
 use tracetui_shared::kind::{Kind, KindSet};
 
 /// The memory for a run.
@@ -148,7 +148,7 @@ fn close(run: &mut Run, account: &Account, name: &str, limit: &str) -> Vec<Strin
 
 /// The note on events that were evicted from memory.
 pub(in crate::command) fn evicted_text(name: &str, events: u64) -> String {
-    let events = if events == 1 { "1 event was".to_owned() } else { format!("{} events were", grouped(events)) };
+    let events = counted(events, ["event was", "events were"]);
     format!("{name}: {events} evicted from memory: differences that they may explain are reported as unknown")
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use tracetui_host::machine::Uname;
 use tracetui_shared::kind::Slot;
 
 fn attached(name: &str, kinds: &[Kind]) -> Probe {
@@ -31,12 +32,14 @@ fn refused(name: &str, kinds: &[Kind]) -> Probe {
 const CALLS: Calls = Calls { untraced: 100, traced: 190 };
 
 fn report(probes: &[Probe]) -> Report<'static> {
+    report_on(Some(Lockdown::Integrity), Some(CapabilitySet::PERFMON | CapabilitySet::BPF), probes)
+}
+
+fn report_on(lockdown: Option<Lockdown>, capabilities: Option<CapabilitySet>, probes: &[Probe]) -> Report<'static> {
+    let uname = Uname { release: "6.12.1-amd64".to_owned(), machine: "x86_64".to_owned(), ..Uname::default() };
+    let machine = Machine { uname, lockdown, capabilities, kptr_restrict: Some(2), ..Machine::read() };
     Report {
-        kernel: "6.12.1-amd64",
-        arch: "x86_64",
-        lockdown: Some(Lockdown::Integrity),
-        capabilities: Some(CapabilitySet::PERFMON | CapabilitySet::BPF),
-        kptr_restrict: Some(2),
+        machine: Box::leak(Box::new(machine)),
         names_addresses: true,
         causes: Vec::new(),
         probes: probes.to_vec(),
@@ -142,7 +145,7 @@ fn the_object_has_the_keys_of_the_contract() {
         r#""remedy":"sudo tracetui"}]}"#,
     );
     assert_eq!(json, expected);
-    let unknown = Report { lockdown: None, capabilities: None, ..report(&[]) }.json();
+    let unknown = report_on(None, None, &[]).json();
     let nulls = r#""lockdown":null,"capabilities":null,"kptr_restrict":2,"confinement":null"#;
     let rest = r#","causes":[],"call_ns":null,"probes":[]"#;
     assert!(unknown.contains(&format!("{nulls}{rest}")), "{unknown}");

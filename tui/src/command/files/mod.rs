@@ -10,14 +10,11 @@ use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
 use foldhash::HashMap;
 use packages::Packages;
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use tracetui_events::budget::Budget;
 use tracetui_events::event::EventContext;
 use tracetui_events::event::describe;
 use tracetui_events::event::file_identity;
@@ -25,9 +22,8 @@ use tracetui_events::event::open::File;
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
-use tracetui_events::playback::{AtEnd, Playback, Step};
+use tracetui_events::playback::Step;
 use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, time, width};
-use tracetui_host::clock;
 use tracetui_host::machine::Uname;
 use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
@@ -38,8 +34,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
     if filters.kind.is_empty() {
         filters.kind = vec!["exec:ok,open:ok".into()];
     }
-    let mut playback = Playback::open(&args.recordings, &filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
-    playback.between(args.span.from, args.span.to, clock::zone())?;
+    let mut playback = recordings::open_span(&args.recordings, &filters, &args.span)?;
     let _signals = Signals::install(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
     let mut used = Used::default();
     let take = |used: &mut Used, context: &EventContext<'_>| match used.note_file(context) {
@@ -92,7 +87,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
 }
 
 /// How a file was used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Use {
     read: bool,
     written: bool,
@@ -101,7 +96,6 @@ struct Use {
     /// Successful opens and execs.
     count: u64,
     /// What identified its contents at the last of them, if the recording has it.
-    #[serde(rename = "file", serialize_with = "identity_json")]
     identity: Option<Identity>,
 }
 
@@ -265,6 +259,26 @@ impl Listed<'_> {
         Some(json!({ "name": package.name, "version": package.version, "arch": package.arch, "purl": purl }))
     }
 
+    fn file_json(&self, file: &Listing<'_>) -> Value {
+        let Use { read, written, executed, created, count, identity } = file.used;
+        let mut line = json!({ "path": String::from_utf8_lossy(file.path) });
+        if std::str::from_utf8(file.path).is_err() {
+            // All bytes.
+            line["path_hex"] = file.path.iter().map(|byte| format!("{byte:02x}")).collect();
+        }
+        for (key, used) in [("read", read), ("written", written), ("executed", executed), ("created", created)] {
+            line[key] = used.into();
+        }
+        (line["count"], line["file"]) = (count.into(), identity.as_ref().map_or(Value::Null, identity_json));
+        if let Some(sum) = &file.sha256 {
+            // The reason why there is no checksum is a field of its own.
+            line["sha256"] = json!(sum.as_ref().ok());
+            sum.as_ref().err().into_iter().for_each(|why| line["sha256_why"] = json!(why));
+        }
+        (line["mnt_ns"], line["package"]) = (file.mnt_ns.0.into(), json!(self.package_json(file.package)));
+        line
+    }
+
     fn json(&self, packages: bool) -> Vec<u8> {
         let lines: Vec<String> = match packages {
             true => {
@@ -274,20 +288,7 @@ impl Listed<'_> {
                 };
                 self.sums().into_iter().map(line).collect()
             }
-            false => {
-                let line = |file: &Listing<'_>| {
-                    json::ascii(&FileLine {
-                        path: String::from_utf8_lossy(file.path),
-                        path_hex: std::str::from_utf8(file.path).is_err().then(|| hex(file.path)),
-                        used: file.used,
-                        sha256: file.sha256.as_ref().map(|sum| sum.as_ref().ok()),
-                        sha256_why: file.sha256.as_ref().and_then(|sum| sum.as_ref().err()),
-                        mnt_ns: file.mnt_ns.0,
-                        package: self.package_json(file.package),
-                    })
-                };
-                self.files.iter().map(line).collect()
-            }
+            false => self.files.iter().map(|file| json::ascii(&self.file_json(file))).collect(),
         };
         lines.into_iter().flat_map(|line| (line + "\n").into_bytes()).collect()
     }
@@ -333,40 +334,13 @@ impl Listed<'_> {
     }
 }
 
-/// A line of the list as JSON.
-#[derive(Serialize)]
-struct FileLine<'a> {
-    path: Cow<'a, str>,
-    /// The bytes of a path that is not UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
-    #[serde(flatten)]
-    used: Use,
-    /// `null` if there is no checksum, for the reason in `sha256_why`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<Option<&'a String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256_why: Option<&'a checksum::Why>,
-    mnt_ns: u32,
-    package: Option<Value>,
-}
-
-/// The fields that `print` calls `file`, or `null`.
-fn identity_json<S: Serializer>(identity: &Option<Identity>, out: S) -> Result<S::Ok, S::Error> {
-    let fields = |file: &Identity| {
-        let ctime = time::utc(file_identity::changed_ns(file).into());
-        json!({ "dev": describe::device(file.device), "ino": file.ino, "size": file.size, "ctime": ctime })
-    };
-    identity.as_ref().map(fields).serialize(out)
+/// The fields that `print` calls `file`.
+fn identity_json(file: &Identity) -> Value {
+    let ctime = time::utc(file_identity::changed_ns(file).into());
+    json!({ "dev": describe::device(file.device), "ino": file.ino, "size": file.size, "ctime": ctime })
 }
 
 /// Whether a path is below a directory whose files have no lasting contents.
 fn is_virtual(path: &[u8]) -> bool {
     [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut digits = Vec::new();
-    json::hex(bytes, &mut digits);
-    String::from_utf8(digits).unwrap_or_default()
 }

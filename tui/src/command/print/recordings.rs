@@ -10,10 +10,11 @@ use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::stdio;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracetui_events::budget::Budget;
 use tracetui_events::filter::{Filter, FilterOptions};
+use tracetui_events::limits;
 use tracetui_events::playback::Error::NoSuchRecording;
 use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_OF_TIME, Step};
 use tracetui_events::recording::follow::{self, Writing};
@@ -105,6 +106,13 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     let code = if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     let doubt = args.expect_none.as_ref().and_then(|_| doubt(&playback, &filters));
     Ok(Printed { code, matched: lines.is_done(), doubt })
+}
+
+/// Opens recordings to read a time span of them.
+pub(in crate::command) fn open_span(files: &[PathBuf], filters: &FilterOptions, span: &cli::Span) -> Result<Playback> {
+    let mut playback = Playback::open(files, filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
+    playback.between(span.from, span.to, clock::zone())?;
+    Ok(playback)
 }
 
 /// Prints the remarks on recordings that were read, and their account. A damaged recording is a failure.

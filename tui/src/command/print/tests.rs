@@ -113,7 +113,7 @@ fn lines_appear_when_nothing_waits_and_a_closed_pipe_is_no_failure() {
     assert_eq!(out.lines(), 100);
     printer.feed(last_counters(100, 0)).expect("written");
     printer.finish().expect("written");
-    assert_eq!(printer.account().line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
+    assert_eq!(printer.pipeline.account().line(), "account: seen 100 delivered 100 filtered 0 lost 0 cut 0 (open 100)");
     // Large amounts are written before anything is drained.
     let out = Out::default();
     let mut printer = self::printer(FormatName::Json, None, &out);
@@ -128,7 +128,7 @@ fn lines_appear_when_nothing_waits_and_a_closed_pipe_is_no_failure() {
     closed.feed(last_counters(30, 0)).expect("closed");
     closed.finish().expect("a closed pipe is no failure");
     assert_eq!(closed.settle(), 10, "the second batch");
-    let sum = closed.account().sum();
+    let sum = closed.pipeline.account().sum();
     assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (10, 20, 0));
 
     let out = Out { fails: Some((0, ErrorKind::StorageFull)), ..Out::default() };
@@ -137,7 +137,7 @@ fn lines_appear_when_nothing_waits_and_a_closed_pipe_is_no_failure() {
     assert!(full.finish().is_ok(), "reported once");
     full.feed(last_counters(10, 0)).expect("reported once");
     assert_eq!(full.settle(), 10);
-    let sum = full.account().sum();
+    let sum = full.pipeline.account().sum();
     assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (0, 0, 0), "nothing was written");
     assert_eq!(sum.lost, LostBy { unwritten: 10, ..LostBy::default() });
 }
@@ -152,7 +152,7 @@ fn after_the_count_events_are_filtered_and_the_account_adds_up() {
     assert_eq!(printer.feed(opens(10, 20, None)).expect("written"), Flow::Done);
     printer.feed(last_counters(20, 0)).expect("written");
     printer.finish().expect("written");
-    let account = printer.account();
+    let account = printer.pipeline.account();
     assert_eq!(out.lines(), 3);
     assert_eq!(account.sum().off_by(), 0);
     assert_eq!(account.line(), "account: seen 20 delivered 3 filtered 17 lost 0 cut 0 (open 3)");
@@ -162,7 +162,7 @@ fn after_the_count_events_are_filtered_and_the_account_adds_up() {
     printer.feed(opens(0, 10_000, Some(2))).expect("written");
     printer.feed(last_counters(10_000, 1)).expect("written");
     printer.finish().expect("written");
-    let account = printer.account();
+    let account = printer.pipeline.account();
     let text = out.text();
     assert_eq!(text.matches(" OPEN ").count(), 5, "{text}");
     assert_eq!(text.matches("1 open event lost here").count(), 1, "{text}");
@@ -175,7 +175,7 @@ fn after_the_count_events_are_filtered_and_the_account_adds_up() {
     printer.feed(opens(0, 10, None)).expect("written");
     printer.feed(last_counters(10, 0)).expect("written");
     printer.finish().expect("written");
-    let sum = printer.account().sum();
+    let sum = printer.pipeline.account().sum();
     assert_eq!((sum.delivered, sum.filtered, sum.off_by()), (5, 5, 0));
 }
 
@@ -195,7 +195,7 @@ fn what_is_wanted_after_the_output_failed_is_lost_and_the_rest_is_filtered() {
         stalled.feed(last_counters(36, 0)).expect("reported once");
         stalled.finish().expect("reported once");
         assert_eq!(stalled.settle(), unwritten);
-        let account = stalled.account();
+        let account = stalled.pipeline.account();
         let sum = account.sum();
         assert_eq!((sum.seen, sum.delivered, sum.filtered), (36, 5, 31 - unwritten));
         assert_eq!(sum.lost, LostBy { unwritten, ..LostBy::default() });

@@ -9,7 +9,7 @@ use crate::command::messages::name;
 use crate::command::output_file::{Watched, locked, random_id};
 use crate::recorder::Recorder;
 use crate::recorder::RecordingFiles;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, renameat, statat, unlinkat};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -43,8 +43,9 @@ pub(super) fn start(path: &Path, rotate: Rotate, args: &Record) -> Result<Record
     let invoker = Invoker::of_environment()?;
     let metrics = args.metrics.clone().flatten();
     let (directory, other) = (PathBuf::from(&names.directory), metrics.clone());
-    let id = random_id().context("cannot read random bytes")?;
-    let files = Series { metrics, group_read: args.group_read, resume: args.resume, ..Series::new(names, rotate, id) };
+    let id = random_id()?;
+    let (group_read, resume) = (args.group_read, args.resume);
+    let files = Series { names, rotate, id, metrics, group_read, resume, ..Series::default() };
     let prepare = move || {
         let directories: Vec<_> = [&*directory].into_iter().chain(other.as_deref()).collect();
         enter_files(invoker.as_ref(), FileAccess::Create(&directories))
@@ -79,6 +80,7 @@ impl From<Stat> for Identity {
     }
 }
 
+#[derive(Default)]
 struct Series {
     /// The directory, opened as the user on the thread that writes.
     directory: Option<OwnedFd>,
@@ -118,30 +120,6 @@ struct Series {
 }
 
 impl Series {
-    fn new(names: FileNames, rotate: Rotate, id: [u8; 16]) -> Series {
-        Series {
-            directory: None,
-            metrics: None,
-            group_read: false,
-            number: 0,
-            names,
-            rotate,
-            resume: false,
-            earlier: 0,
-            existing: Vec::new(),
-            id,
-            part: 0,
-            opened: None,
-            before: None,
-            ended: VecDeque::new(),
-            removed: 0,
-            gone: 0,
-            kept_on: Vec::new(),
-            largest: 0,
-            unwritten: None,
-        }
-    }
-
     fn directory(&mut self) -> io::Result<&OwnedFd> {
         if self.directory.is_none() {
             let directory = open_directory(Path::new(&self.names.directory))?;
@@ -243,7 +221,7 @@ impl RecordingFiles for Series {
     fn next(&mut self) -> io::Result<(Watched, FileHeader)> {
         let file = self.create()?;
         // Together with the new file and the one before it, this is the number of files to keep.
-        if let Err(error) = self.leave((self.rotate.count.get() as usize).saturating_sub(2)) {
+        if let Err(error) = self.leave(self.rotate.count.saturating_sub(2)) {
             // If this fails, the file remains.
             let _ = self.withdraw();
             return Err(error);
@@ -272,7 +250,7 @@ impl RecordingFiles for Series {
             self.largest = self.largest.max(identity.size);
             self.ended.push_back(Written { number: before.number, identity });
         }
-        self.leave(self.rotate.count.get() as usize - 1)
+        self.leave(self.rotate.count - 1)
     }
 
     fn withdraw(&mut self) -> io::Result<bool> {
@@ -368,7 +346,8 @@ mod tests {
 
     fn series(dir: &Scratch, count: u32) -> Series {
         let names = FileNames::of(&dir.join("a.ttr")).expect("a name");
-        Series::new(names, format!("64KiB,{count}").parse().expect("good usage"), [7; 16])
+        let rotate = format!("64KiB,{count}").parse().expect("good usage");
+        Series { names, rotate, id: [7; 16], ..Series::default() }
     }
 
     /// Opens files one after another, as a recording does.

@@ -51,7 +51,7 @@ impl Request {
     /// Parses the options and forks the COMMAND. The fork comes first because the COMMAND would inherit limits, signal handlers and
     /// dropped privileges. If the options name no kinds, the kinds in `beside` are collected too.
     pub(crate) fn read(args: &cli::TraceArgs, run: &cli::Run, streams: Streams, beside: KindSet) -> Result<Request> {
-        check_ids(&args.filters)?;
+        check_ids(&args.filters, namespace("/proc/self", "pid"))?;
         let mut filters = compile(&args.filters)?;
         let held = match run.command.as_slice() {
             [] => None,
@@ -70,12 +70,12 @@ impl Request {
             kinds,
             failing: filters.failing,
             stacks: args.stacks(),
-            environment: Keeper::new(args.env.unwrap_or_default().mode()),
+            environment: Keeper::new(args.env.unwrap_or_default()),
             fds: args.fds,
             identities: args.identity.unwrap_or(cli::Switch::On) == cli::Switch::On,
             writes: args.written,
             capture,
-            way: args.probes.way(),
+            way: args.probes,
             ..LiveOptions::default()
         };
         let options = TraceOptions {
@@ -94,17 +94,13 @@ impl Request {
     }
 }
 
-/// Refuses ids in another pid namespace than the host's: an id typed there is one of that namespace, and the probes compare the host's.
-pub(crate) fn check_ids(filters: &cli::FilterArgs) -> Result<(), BadUsage> {
-    check_ids_in(filters, namespace("/proc/self", "pid"))
-}
-
 /// Whether this process is in another pid namespace than the host's. Without /proc, nothing is known.
 pub(crate) fn is_inner(own: Option<NsInum>) -> bool {
     own.is_some_and(|own| own != INITIAL_PID_NS)
 }
 
-fn check_ids_in(filters: &cli::FilterArgs, own: Option<NsInum>) -> Result<(), BadUsage> {
+/// Refuses ids in another pid namespace than the host's: an id typed there is one of that namespace, and the probes compare the host's.
+pub(crate) fn check_ids(filters: &cli::FilterArgs, own: Option<NsInum>) -> Result<(), BadUsage> {
     if !is_inner(own) {
         return Ok(());
     }
@@ -149,7 +145,7 @@ mod tests {
             // Without /proc, nothing is known.
             (None, filters(&["2"], &[]), None),
         ] {
-            let said = check_ids_in(&typed, own).err().map(|error| error.to_string());
+            let said = check_ids(&typed, own).err().map(|error| error.to_string());
             match refused {
                 Some(option) => assert!(said.is_some_and(|said| said.starts_with(option)), "{option}"),
                 None => assert_eq!(said, None),

@@ -13,6 +13,7 @@ use rustix::stdio::stdin;
 use rustix::termios::tcgetwinsize;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use tokio::time::sleep_until;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::Probe;
 use tracetui_events::pipeline::Pipeline;
@@ -67,6 +68,8 @@ pub(crate) struct RunningTrace {
     relay: Option<Relay>,
     signals: Signals,
     pub(crate) source_ended: bool,
+    /// Whether the source was asked to end.
+    pub(crate) stopped: bool,
     /// The recording; `None` after it ended or failed.
     pub(crate) recorder: Option<Recorder>,
     /// Whether frames are recorded as they come.
@@ -90,23 +93,24 @@ pub(crate) struct RunningTrace {
 }
 
 impl RunningTrace {
-    pub(crate) fn new(feed: Feed, command: Option<Running>, signals: Signals) -> RunningTrace {
-        let (recorder, failed_after, not_run) = (None, None, false);
+    /// COMMAND's output is recorded too, unless an option forbids it.
+    pub(crate) fn new(feed: Feed, command: Option<Running>, signals: Signals, run: &cli::Run) -> RunningTrace {
         RunningTrace {
             feed,
             command,
             relay: None,
             signals,
             source_ended: false,
-            recorder,
+            stopped: false,
+            recorder: None,
             tapped: true,
-            failed_after,
-            not_run,
+            failed_after: None,
+            not_run: false,
             shares_stderr: false,
             first_signal: None,
             asked: None,
             said_to_wait: false,
-            output: None,
+            output: (!run.no_output).then(RecordedOutput::default),
             unseen: Vec::new(),
             silent: None,
         }
@@ -118,6 +122,7 @@ impl RunningTrace {
         held: Option<HeldCommand>,
         signals: Signals,
         recorder: Option<Recorder>,
+        run: &cli::Run,
     ) -> Result<RunningTrace> {
         let held_one = held.is_some();
         let mut command = release(held)?;
@@ -127,12 +132,7 @@ impl RunningTrace {
         }
         let not_run = held_one && command.is_none();
         let shares_stderr = command.is_some();
-        Ok(RunningTrace { relay, recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals) })
-    }
-
-    /// Also records COMMAND's output, unless an option forbids it.
-    pub(crate) fn with_output(self, run: &cli::Run) -> RunningTrace {
-        RunningTrace { output: (!run.no_output).then(RecordedOutput::default), ..self }
+        Ok(RunningTrace { relay, recorder, not_run, shares_stderr, ..RunningTrace::new(feed, command, signals, run) })
     }
 
     /// Records a piece of COMMAND's output. The caller feeds the returned frames to the pipeline.
@@ -145,11 +145,6 @@ impl RunningTrace {
         let batch = output.frames(bytes);
         self.record(&batch);
         (!batch.is_empty()).then_some(batch)
-    }
-
-    pub(crate) fn replace_feed(&mut self, feed: Feed) {
-        self.feed = feed;
-        self.source_ended = false;
     }
 
     /// Waits for the next [`Happening`], signals first. Frames are recorded as they come, and taken only if the recorder has room. Once
@@ -184,7 +179,7 @@ impl RunningTrace {
                     }
                     Happening::Command(happened)
                 }
-                () = until(overdue) => {
+                () = or_never(overdue.map(|time| sleep_until(time.into()))) => {
                     self.say_what_is_waited_for();
                     continue;
                 }
@@ -304,9 +299,12 @@ impl RunningTrace {
         self.recorder.iter().filter(|_| self.tapped).for_each(|recorder| recorder.state_if_due(pipeline));
     }
 
-    /// The new messages after the frames so far: probes that stopped seeing events, parts of BPF that the inventory cannot read any
-    /// more, and the remark about COMMAND's output.
-    pub(crate) fn notices(&mut self, pipeline: &Pipeline) -> Vec<String> {
+    /// Takes back the buffers of the frames so far. Returns the new messages after these frames: probes that stopped seeing events, parts
+    /// of BPF that the inventory cannot read any more, and the remark about COMMAND's output.
+    pub(crate) fn notices(&mut self, pipeline: &mut Pipeline) -> Vec<String> {
+        while let Some(batch) = pipeline.spare() {
+            self.feed.recycle(batch);
+        }
         let mut notices = silenced(&mut self.silent, &pipeline.world().probes);
         notices.extend(self.output.as_mut().and_then(RecordedOutput::remark));
         let now = pipeline.world().bpf.unseen();
@@ -412,8 +410,11 @@ impl RunningTrace {
         self.asked.get_or_insert_with(Instant::now);
     }
 
-    /// Asks the source and the COMMAND to end. Nobody would see any more what the COMMAND does.
+    /// Asks the source and the COMMAND to end, once. Nobody would see any more what the COMMAND does.
     pub(crate) fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
         priority::hasten_end();
         self.feed.stop();
         self.recorder.iter().for_each(Recorder::stopping);
@@ -421,10 +422,10 @@ impl RunningTrace {
     }
 }
 
-/// Waits until `time`; forever if it is `None`.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
+/// Waits for `what`; forever if it is `None`.
+pub(crate) async fn or_never<F: Future>(what: Option<F>) -> F::Output {
+    match what {
+        Some(what) => what.await,
         None => std::future::pending().await,
     }
 }
