@@ -165,13 +165,10 @@ wire_struct! {
         at: BootNanos,
     }
 
-    /// A part of a pipeline state that replaces everything before, in a batch of its own, after all earlier events were delivered.
+    /// A pipeline state follows in the same batch. It replaces everything before, after all earlier events were delivered.
     Restart {
-        /// From 0.
-        part: u32,
+        /// The number of the frames of the state.
         parts: u32,
-        /// Frames in the format of a [`super::Batch`].
-        frames: Vec<u8>,
     }
 
     /// What the process scan could not read.

@@ -130,19 +130,16 @@ impl Pipeline {
         true
     }
 
-    /// Continues from the later state in `restart`, which replaces the tables, once all its parts have arrived. The events so far
-    /// are then the kept ones of a trace whose recording began later.
-    pub(super) fn restart_if_whole(&mut self) {
-        if let (state, 0) = &mut self.restart
-            && !state.is_empty()
-        {
-            let state = std::mem::take(state);
-            self.become_later(self.at(&state));
-        }
+    /// Whether a batch is a later state, which replaces the tables. The events so far are then the kept ones of a trace whose recording
+    /// began later.
+    pub(super) fn is_restart(&self, batch: &Batch) -> bool {
+        let first = batch.frames().next().filter(|frame| frame.header.kind >= FIRST_KIND);
+        let Some(HostFrame::Restart(restart)) = first.and_then(|frame| HostFrame::decode(&frame)) else { return false };
+        batch.len() <= self.budget.state() && batch.frames().count() - 1 == restart.parts as usize
     }
 
     /// Becomes a pipeline that was fed more frames of the same trace. Events that only the other one delivered count as filtered.
-    fn become_later(&mut self, mut later: Pipeline) {
+    pub(super) fn become_later(&mut self, mut later: Pipeline) {
         later.ledger.deliver_only(&self.ledger);
         later.windows = std::mem::take(&mut self.windows);
         *self = later;
