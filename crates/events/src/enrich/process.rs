@@ -611,12 +611,6 @@ impl ProcessTable {
         self.set_env(key, Some(self.shared_env(entry.process.parent, found)));
     }
 
-    /// An environment, which may be that of the parent.
-    fn shared_env(&self, parent: Option<ProcessKey>, env: &[u8]) -> Arc<[u8]> {
-        let of_parent = parent.and_then(|parent| self.env(self.exact(parent)));
-        of_parent.filter(|of_parent| **of_parent == *env).unwrap_or_else(|| env.into())
-    }
-
     /// Sets the environment of a process. All together take a quarter of the table's memory at most: they must not cost processes.
     fn set_env(&mut self, key: ProcessKey, env: Option<Arc<[u8]>>) {
         let most = self.budget.processes() / 4;

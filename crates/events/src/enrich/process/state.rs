@@ -94,6 +94,12 @@ impl ProcessTable {
         self.make_room();
     }
 
+    /// An environment, which may be that of the parent.
+    pub(super) fn shared_env(&self, parent: Option<ProcessKey>, env: &[u8]) -> Arc<[u8]> {
+        let of_parent = parent.and_then(|parent| self.env(self.exact(parent)));
+        of_parent.filter(|of_parent| **of_parent == *env).unwrap_or_else(|| env.into())
+    }
+
     fn restore_entry(&mut self, state: &ProcessState) {
         let process = bounded(&state.process);
         if state.current {
