@@ -32,7 +32,7 @@ fn main() {
     ] {
         measure(name, "text", Text::default(), kind, &payload);
         measure(name, "json", Json::default(), kind, &payload);
-        measure(name, "csv", Csv::new(), kind, &payload);
+        measure(name, "csv", Csv::default(), kind, &payload);
     }
 }
 

@@ -20,7 +20,7 @@ use tracetui_events::frame::state::{
 };
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::recording::block::BlockHeader;
+use tracetui_events::recording::block::{BlockHeader, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::index::{IndexEntry, Totals};
 use tracetui_events::recording::{Item, Map, Reader};
@@ -139,14 +139,14 @@ fn replayed(what: &str, input: &File) {
     let begun = thread_time();
     let Ok(map) = Map::open(input.try_clone().expect("a file")) else { return };
     for (at, _) in map.spine().expect("readable").iter().take(64) {
-        map.index_block(*at).expect("readable");
+        map.index_block(*at, &mut Unsealer::default()).expect("readable");
     }
     let totals = map.totals;
     for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
         let mut own = map.file.file.try_clone().expect("a file");
         own.seek(SeekFrom::Start(at)).expect("a file");
-        let mut reader = Reader::resume(own, map.file.header, map.file.unsealer_at(at), at);
+        let mut reader = Reader::resume(own, map.file.header, at);
         if let Ok(Some(Item::State(state))) = reader.next() {
             let mut pipeline = Pipeline::default();
             pipeline.restore(&state);
@@ -619,7 +619,7 @@ fn a_file_that_shrinks_while_it_is_read() {
     for ns in [0, 100_100_000_000, u64::MAX] {
         map.state_before(ns).expect("readable");
     }
-    let mut unsealer = map.file.unsealer_at(u64::MAX);
+    let mut unsealer = Unsealer::default();
     for entry in &map.rest {
         assert!(map.frames(entry, &mut unsealer).expect("readable").is_none_or(|frames| !frames.is_empty()));
     }

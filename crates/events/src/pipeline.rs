@@ -79,8 +79,6 @@ pub struct Pipeline {
     excerpt: Option<Excerpt>,
     /// Whether the recording ended before the trace.
     unfinished: bool,
-    /// The parts received so far of a state that replaces this one, and their number.
-    restart: (Batch, u32),
     pub budget: Budget,
 }
 
@@ -120,6 +118,9 @@ impl Pipeline {
         if self.gaps.is_behind() && state::is_state(&batch) {
             return self.catch_up(&batch);
         }
+        if self.is_restart(&batch) {
+            return self.become_later(self.at(&batch));
+        }
         let batch = match &self.layout {
             Some(layout) => layout.translate(&batch),
             None => batch,
@@ -136,7 +137,6 @@ impl Pipeline {
         // Decided here and not at the delivery: the outcome of a load must depend on the frames alone.
         self.programs.decide(self.order.settled(self.assembler.first()), &self.world, &mut made);
         self.order.add_made(made);
-        self.restart_if_whole();
     }
 
     /// Passes a frame through the stages before the order. Returns whether it is a whole event. Events made of it, and of other

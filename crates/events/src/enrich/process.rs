@@ -605,12 +605,10 @@ impl ProcessTable {
     }
 
     /// Sets the environment that the process scan found, unless an event has set one or the process has executed another program since.
-    /// Processes share the one of their parent.
     fn found_env(&mut self, key: ProcessKey, seed: &ProcessSeed) {
         let Some(entry) = self.get(key).filter(|entry| entry.env.is_none() && entry.process.execs == 0) else { return };
         let Some(found) = seed.env.as_deref() else { return };
-        let parent = entry.process.parent.and_then(|parent| self.env(self.exact(parent)));
-        self.set_env(key, Some(parent.filter(|env| **env == *found).unwrap_or_else(|| found.into())));
+        self.set_env(key, Some(self.shared_env(entry.process.parent, found)));
     }
 
     /// Sets the environment of a process. All together take a quarter of the table's memory at most: they must not cost processes.

@@ -94,14 +94,7 @@ impl Expr {
 
 /// The only element of a list, or else the list.
 fn single(mut list: Vec<Expr>) -> Result<Expr, Vec<Expr>> {
-    match (list.len(), list.pop()) {
-        (1, Some(only)) => Ok(only),
-        (_, None) => Err(list),
-        (_, Some(last)) => {
-            list.push(last);
-            Err(list)
-        }
-    }
+    if list.len() == 1 { Ok(list.remove(0)) } else { Err(list) }
 }
 
 /// `field op value`.

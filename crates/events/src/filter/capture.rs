@@ -404,7 +404,7 @@ fn alternatives(part: &Expr) -> Option<(&str, Vec<&Test>)> {
 }
 
 /// The terms of a part that consists of terms joined by `or`.
-fn tests(part: &Expr) -> Option<Vec<&Test>> {
+pub(super) fn tests(part: &Expr) -> Option<Vec<&Test>> {
     match part {
         Expr::Any(parts) => Some(parts.iter().map(tests).collect::<Option<Vec<_>>>()?.concat()),
         Expr::List(tests) => Some(tests.iter().collect()),

@@ -231,15 +231,7 @@ fn any_text(value: &Value<'_>, text: &mut Vec<u8>, mut holds: impl FnMut(&[u8]) 
         }),
         value => {
             text.clear();
-            match value {
-                Value::Path(names) => names.write(text),
-                Value::Flags(flags) => names::open_flags(*flags, text),
-                Value::Ip(address) => _ = write!(text, "{address}"),
-                Value::Peer(peer) => _ = write!(text, "{peer}"),
-                Value::Unit(unit) => unit.write(text),
-                Value::Pair(a, b) => [a, b":".as_slice(), b].iter().for_each(|part| text.extend_from_slice(part)),
-                other => text.extend_from_slice(&other.text().unwrap_or_default()),
-            }
+            value.write(text);
             holds(text)
         }
     }

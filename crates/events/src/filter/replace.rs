@@ -1,7 +1,8 @@
 //! Finds the parts of a filter to remove when another part is added: both together would show nothing, or the new one is more
 //! specific.
 
-use super::ast::{Expr, Op, Test};
+use super::ast::{Expr, Op};
+use super::capture::tests;
 use super::{fields, parse};
 
 /// Fields with one value per event. Of two terms on such a field, the later one counts.
@@ -42,30 +43,16 @@ pub fn shows_only(old: &str, hidden: &str) -> bool {
 }
 
 fn claim(expr: &Expr) -> Option<Claim<'_>> {
-    match expr {
-        Expr::Test(test) => of_tests(std::slice::from_ref(test)),
-        Expr::List(tests) => of_tests(tests),
-        Expr::Not(inner) => claim(inner).map(|claim| Claim { hides: !claim.hides, ..claim }),
-        Expr::Any(parts) => {
-            let mut all = parts.iter().map(claim);
-            let mut first = all.next()??;
-            for other in all {
-                let other = other.filter(|other| other.field == first.field && !other.hides && !first.hides)?;
-                first.values.extend(other.values);
-            }
-            Some(first)
-        }
-        Expr::All(_) | Expr::Word(_) | Expr::Failed => None,
+    if let Expr::Not(inner) = expr {
+        return claim(inner).map(|claim| Claim { hides: !claim.hides, ..claim });
     }
-}
-
-fn of_tests(tests: &[Test]) -> Option<Claim<'_>> {
-    let first = tests.first()?;
+    let tests = tests(expr)?;
+    let first = *tests.first()?;
+    let hides = first.op == Op::Ne;
+    let alike = tests.iter().all(|test| (&test.field, test.op) == (&first.field, first.op));
+    let is_one = alike && first.op.takes_lists() && !(hides && matches!(expr, Expr::Any(_)));
     let values = tests.iter().map(|test| test.value.as_slice()).collect();
-    match first.op {
-        Op::Eq | Op::Ne => Some(Claim { field: &first.field, values, hides: first.op == Op::Ne }),
-        _ => None,
-    }
+    is_one.then_some(Claim { field: &first.field, values, hides })
 }
 
 #[cfg(test)]

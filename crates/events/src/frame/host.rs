@@ -165,13 +165,10 @@ wire_struct! {
         at: BootNanos,
     }
 
-    /// A part of a pipeline state that replaces everything before, in a batch of its own, after all earlier events were delivered.
+    /// A pipeline state follows in the same batch. It replaces everything before, after all earlier events were delivered.
     Restart {
-        /// From 0.
-        part: u32,
+        /// The number of the frames of the state.
         parts: u32,
-        /// Frames in the format of a [`super::Batch`].
-        frames: Vec<u8>,
     }
 
     /// What the process scan could not read.
@@ -216,8 +213,7 @@ wire_struct! {
         records: Vec<RecordLayout>,
     }
 
-    /// A part of a pipeline state, from which another pipeline can continue. Other readers skip it. With [`StatePart::TABLES`] as the slot
-    /// of its header, it has only tables, which the rest does not need.
+    /// A part of a pipeline state, from which another pipeline can continue. Other readers skip it.
     StatePart {
         /// Frames in the format of a [`super::Batch`].
         frames: Vec<u8>,
@@ -497,11 +493,6 @@ pub struct Counters {
     pub ring_used: u64,
     /// The size of all rings in bytes.
     pub ring_size: u64,
-}
-
-impl StatePart {
-    /// The slot in the header of a part with processes, names, BPF programs, symbols or the terminal.
-    pub const TABLES: u16 = 1;
 }
 
 impl Counters {

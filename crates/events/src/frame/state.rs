@@ -120,8 +120,6 @@ wire_struct! {
         latest: BootNanos,
         /// The environment of its program.
         env: Option<Vec<u8>>,
-        /// An earlier process of this state that has the same environment. `env` is then absent.
-        env_as: Option<ProcessKey>,
     }
 
     /// What an exec changes in the environment.

@@ -11,7 +11,7 @@ use crate::event::process::{Image, Process, ProcessKey};
 use crate::event::redact::Redact;
 use crate::event::stack::Stack;
 use crate::event::{Body, EventContext, refers_to};
-use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, StatePart, Trace, User};
+use crate::frame::host::{Cgroup, Clock, Excerpt as Mark, Group, HostFrame, Layout, Restart, Trace, User};
 use crate::frame::state::{EnvChange, StateFrame, Told};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
@@ -232,18 +232,9 @@ fn shown(
 
 /// A batch that makes a reader continue from a state ([`super::Pipeline::state`]) instead of from its own tables.
 pub fn restart(state: &Batch) -> Batch {
-    let parts: Vec<StatePart> = state
-        .frames()
-        .filter_map(|frame| match HostFrame::decode(&frame) {
-            Some(HostFrame::StatePart(part)) => Some(part),
-            _ => None,
-        })
-        .collect();
-    let count = parts.len() as u32;
     let mut batch = Batch::default();
-    for (part, StatePart { frames }) in (0..count).zip(parts) {
-        HostFrame::Restart(Restart { part, parts: count, frames }).push(BootNanos(0), &mut batch);
-    }
+    HostFrame::Restart(Restart { parts: state.frames().count() as u32 }).push(BootNanos(0), &mut batch);
+    batch.append(state.bytes());
     batch
 }
 

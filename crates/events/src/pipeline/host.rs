@@ -5,7 +5,7 @@ use super::command::CommandTree;
 use super::gaps::push_lost;
 use crate::event::bpf::unprobed;
 use crate::event::lost::{Cause, LostRecord};
-use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Probe, Restart, StatePart, Trace, Window};
+use crate::frame::host::{Counters, FIRST_KIND, HostFrame, Layout, Probe, Trace, Window};
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use tracetui_shared::id::Tgid;
@@ -22,9 +22,6 @@ impl Pipeline {
 
     pub(super) fn host(&mut self, frame: &FrameRef<'_>, made: &mut Batch) {
         let Some(host) = HostFrame::decode(frame) else { return };
-        if let HostFrame::Restart(part) = host {
-            return self.take_part(part);
-        }
         let time = frame.header.time;
         match &host {
             HostFrame::Trace(trace) => self.begin(trace),
@@ -110,20 +107,6 @@ impl Pipeline {
                 push_lost(&lost, made);
             }
         }
-    }
-
-    /// Adds a part of a state that replaces this one.
-    fn take_part(&mut self, part: Restart) {
-        let (state, left) = &mut self.restart;
-        if part.part == 0 {
-            (*state, *left) = (Batch::default(), part.parts);
-        }
-        if *left == 0 || part.parts - *left != part.part || state.len() + part.frames.len() > self.budget.state() {
-            (*state, *left) = (Batch::default(), 0);
-            return;
-        }
-        *left -= 1;
-        HostFrame::StatePart(StatePart { frames: part.frames }).push(BootNanos(0), state);
     }
 
     fn window(&mut self, window: &Window) {

@@ -4,7 +4,7 @@
 //! The writer holds a lock on the open file (an open file description lock, fcntl(2)). The kernel releases it with the last
 //! descriptor, even after a kill. A reader only tests the lock and takes none.
 
-use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
+use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError};
 use super::disk::{self, Unreadable};
 use crate::limits;
 use rustix::fs::{SeekFrom, seek};
@@ -13,8 +13,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The time between two checks of a followed file.
@@ -102,15 +102,13 @@ pub struct RecordingFile {
     pub header: FileHeader,
     /// The largest size seen, in bytes.
     pub size: u64,
-    /// The frames of the first block.
-    first: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl RecordingFile {
     pub fn open(file: File) -> Result<RecordingFile, OpenError> {
         let header = FileHeader::read(&start_of(&file)?)?;
         let size = length(&file)?;
-        Ok(RecordingFile { file: Arc::new(file), header, size, first: Arc::default() })
+        Ok(RecordingFile { file: Arc::new(file), header, size })
     }
 
     pub fn writing(&self) -> Writing {
@@ -129,41 +127,21 @@ impl RecordingFile {
 
     /// The header of the block at an offset. `None` if there is none.
     pub(super) fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
-        let mut bytes = [0; HEADER];
+        Ok(BlockHeader::read(&self.bytes(at, HEADER)?, self.header.short_id()))
+    }
+
+    /// The payload of the block at an offset, with its header. `None` if there is none.
+    pub(super) fn block(&self, at: u64) -> io::Result<Option<(BlockHeader, Vec<u8>)>> {
+        let Some(header) = self.block_header(at)? else { return Ok(None) };
+        Ok(Some((header, self.bytes(at + HEADER as u64, header.stored as usize)?)))
+    }
+
+    /// The bytes at an offset; fewer if the file ends in them. Unreadable ones are zeros.
+    pub(super) fn bytes(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
         let length = self.read_at(at, &mut bytes, &mut |_, _| {})?;
-        Ok(BlockHeader::read(&bytes[..length], self.header.short_id()))
-    }
-
-    /// The contents of the block at an offset, with this header. `None` if `unsealer` cannot read it.
-    pub(super) fn contents(
-        &self,
-        at: u64,
-        header: &BlockHeader,
-        unsealer: &mut Unsealer,
-    ) -> io::Result<Option<Vec<u8>>> {
-        let (payload, mut contents) = (self.payload(at, header)?, Vec::new());
-        Ok(unsealer.frames(header, &payload, &mut contents).is_ok().then_some(contents))
-    }
-
-    /// The payload of the block at an offset, with this header; less if the file ends in it.
-    pub(super) fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Vec<u8>> {
-        let mut payload = vec![0; header.stored as usize];
-        let length = self.read_at(at + HEADER as u64, &mut payload, &mut |_, _| {})?;
-        payload.truncate(length);
-        Ok(payload)
-    }
-
-    /// An unsealer for the blocks from an offset on, states among them.
-    pub fn unsealer_at(&self, at: u64) -> Unsealer {
-        let (first, mut unsealer) = (HEADER as u64, Unsealer::default());
-        let read = || {
-            let header = self.block_header(first).ok()??;
-            self.contents(first, &header, &mut Unsealer::default()).ok()?
-        };
-        if at > first {
-            unsealer.begin(self.first.get_or_init(|| read().unwrap_or_default()));
-        }
-        unsealer
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// The current size of the file in bytes.
@@ -227,8 +205,6 @@ pub struct FileFrom {
     /// The last bytes read, at most [`LAST`], and the offset of their end. Kept only if the file is followed.
     last: Vec<u8>,
     last_end: u64,
-    /// The offset of the next hole, if known. Anything after it is unknown.
-    hole: u64,
     /// The number of consecutive unreadable bytes.
     row: u64,
     unreadable: Unreadable,
@@ -269,7 +245,7 @@ impl FileFrom {
     /// Reads from an offset on, in bytes.
     pub fn new(file: RecordingFile, at: u64, unreadable: Unreadable) -> FileFrom {
         let (at, last) = (Arc::new(at.into()), Vec::new());
-        FileFrom { file, at, follows: false, waited: false, last, last_end: 0, hole: 0, row: 0, unreadable }
+        FileFrom { file, at, follows: false, waited: false, last, last_end: 0, row: 0, unreadable }
     }
 
     /// A handle that moves the position over the holes of a sparse file.
@@ -287,18 +263,12 @@ impl FileFrom {
         let at = self.at.load(Ordering::Relaxed);
         let left = self.file.size_now()?.saturating_sub(at);
         let most = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let (zeros, most) = self.stretch(at, most);
         let bytes = bytes.get_mut(..most).unwrap_or_default();
         let mut bad = 0;
-        let read = if zeros {
-            bytes.fill(0);
-            most
-        } else {
-            self.file.read_at(at, bytes, &mut |offset, length| {
-                self.unreadable.add(offset, length);
-                bad += length;
-            })?
-        };
+        let read = self.file.read_at(at, bytes, &mut |offset, length| {
+            self.unreadable.add(offset, length);
+            bad += length;
+        })?;
         self.row = if bad == read as u64 { self.row + bad } else { bad };
         if self.row > limits::UNREADABLE {
             return Err(Errno::IO.into());
@@ -310,21 +280,6 @@ impl FileFrom {
             self.last.drain(..self.last.len().saturating_sub(LAST));
         }
         Ok(read)
-    }
-
-    /// Whether a hole is at an offset, and how many of `most` bytes lie in it, or before the next one. The kernel would fill its
-    /// cache with zeros if the hole were read.
-    fn stretch(&mut self, at: u64, most: usize) -> (bool, usize) {
-        let until = |end: u64| most.min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        if at >= self.hole {
-            let data = self.file.data_from(at);
-            if data > at {
-                return (true, until(data));
-            }
-            // Without holes, the data extends to the current end of the file.
-            self.hole = self.file.hole_from(at).filter(|hole| *hole > at).unwrap_or(u64::MAX);
-        }
-        (false, until(self.hole))
     }
 
     /// Checks that the file is still the one read so far.
@@ -389,7 +344,7 @@ mod tests {
     use zerocopy::IntoBytes as _;
 
     #[test]
-    fn holes_are_zeros_that_are_not_read() {
+    fn holes_are_zeros() {
         let path = std::env::temp_dir().join(format!("tracetui-holes-{}", std::process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("room");
         let header = FileHeader::new([7; 16], 0);
@@ -401,10 +356,7 @@ mod tests {
         let whole = std::fs::read(&path).expect("there");
         std::fs::remove_file(&path).expect("ours");
         let recording = RecordingFile::open(file).expect("a recording");
-        let mut reader = FileFrom::new(recording.clone(), 0, Unreadable::default());
-        if recording.hole_from(0).is_some_and(|hole| hole < 1 << 20) {
-            assert_eq!(reader.stretch(512 << 10, 1 << 20), (true, 512 << 10));
-        }
+        let mut reader = FileFrom::new(recording, 0, Unreadable::default());
         let mut read = Vec::new();
         reader.read_to_end(&mut read).expect("readable");
         assert!(read == whole);

@@ -65,12 +65,6 @@ struct Cells {
 
 impl Default for Csv {
     fn default() -> Csv {
-        Csv::new()
-    }
-}
-
-impl Csv {
-    pub fn new() -> Csv {
         let field = |name: &&str| COMMON.iter().find(|field| field.name == *name);
         let fields = FIELDS.iter().filter_map(field).map(|field| (Source::of(field), Column::Field(field)));
         let (mut names, mut plans) = (vec![USER.to_owned()], Vec::new());
@@ -93,7 +87,9 @@ impl Csv {
             json: false,
         }
     }
+}
 
+impl Csv {
     /// Adds the columns `host` and `boot_id`, and the column `json`.
     #[must_use]
     pub(crate) fn with(self, host: bool, json: bool) -> Csv {
@@ -132,11 +128,10 @@ impl Cells {
             Value::Time(ns) => rfc3339(ns, out),
             Value::Uint(n) => integer(n, out),
             Value::Word(word) => out.extend_from_slice(word.as_bytes()),
-            Value::Bytes(bytes) => self.write_guarded(out, |raw| raw.extend_from_slice(bytes)),
             Value::Args(area) | Value::SomeArgs(area, _) => self.write_guarded(out, |raw| {
                 raw.extend_from_slice(args(area).map(shell::word).collect::<Vec<_>>().join(" ").as_bytes());
             }),
-            other => self.write_guarded(out, |raw| raw.extend_from_slice(&other.text().unwrap_or_default())),
+            other => self.write_guarded(out, |raw| other.write(raw)),
         }
     }
 

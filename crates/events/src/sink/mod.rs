@@ -152,7 +152,7 @@ pub fn lines<'w>(format: FormatName, options: LineOptions, out: impl Write + 'w)
         FormatName::Text => Box::new(Lines { written, explain, ..Lines::new(text::Text::default(), out) }),
         FormatName::Json => Box::new(Lines { written, explain, ..Lines::new(ndjson::Json::with(several), out) }),
         FormatName::Csv | FormatName::CsvWithJson => {
-            let csv = csv::Csv::new().with(several, format == FormatName::CsvWithJson);
+            let csv = csv::Csv::default().with(several, format == FormatName::CsvWithJson);
             Box::new(Lines { written, ..Lines::new(csv, out) })
         }
     }

@@ -8,16 +8,12 @@ use super::memo::{CachedLine, Memo, Source, parts};
 use super::{Format, Style};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
-use crate::event::names;
 use crate::event::stack::StackCall;
 use crate::text::json::{self, Members, Strings, Utf8, hex, object};
 use crate::text::time::rfc3339;
 use crate::text::{Charset, integer};
 use crate::why::{Answer, Basis};
 use tracetui_shared::kind::Kind;
-
-/// The number of cached names of sets of open flags. About a dozen sets are in use on a machine.
-const FLAG_SETS: usize = 32;
 
 #[derive(Default)]
 pub struct Json {
@@ -38,41 +34,11 @@ pub(super) struct Object {
 /// A key with the bytes before it, and the getter of its value.
 #[derive(Debug)]
 struct Step {
-    key: Key,
+    key: String,
     /// The key of the reason why the value is unknown, with the bytes before it.
-    why: Key,
+    why: String,
     field: &'static Field,
     sub: Vec<Step>,
-}
-
-/// Bytes that are appended to every line. A copy of fixed length needs no call.
-#[derive(Debug)]
-struct Key {
-    /// The first bytes.
-    first: [u8; Key::SHORT],
-    len: usize,
-    /// Further bytes. Only some keys have any.
-    rest: Box<[u8]>,
-}
-
-impl Key {
-    const SHORT: usize = 24;
-
-    fn new(text: String) -> Key {
-        let (first, rest) = text.as_bytes().split_at(text.len().min(Key::SHORT));
-        let mut key = Key { first: [0; Key::SHORT], len: first.len(), rest: rest.into() };
-        key.first[..first.len()].copy_from_slice(first);
-        key
-    }
-
-    fn append_to(&self, out: &mut Vec<u8>) {
-        let end = out.len() + self.len;
-        out.extend_from_slice(&self.first);
-        out.truncate(end);
-        if !self.rest.is_empty() {
-            out.extend_from_slice(&self.rest);
-        }
-    }
 }
 
 impl Json {
@@ -180,8 +146,8 @@ impl Object {
 fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
     let step = |(i, field): (usize, &'static Field)| {
         let before = if i == 0 { '{' } else { ',' };
-        let key = Key::new(format!("{before}\"{}\":", field.name));
-        Step { key, why: Key::new(format!(",\"{}_why\":\"", field.name)), field, sub: plan(field.sub.iter()) }
+        let (key, why) = (format!("{before}\"{}\":", field.name), format!(",\"{}_why\":\"", field.name));
+        Step { key, why, field, sub: plan(field.sub.iter()) }
     };
     fields.enumerate().map(step).collect()
 }
@@ -189,7 +155,6 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
 /// Writes values, with caches.
 #[derive(Debug, Default)]
 struct Values {
-    flags: Flags,
     strings: Strings,
 }
 
@@ -205,7 +170,7 @@ impl Values {
             if matches!(value, Value::Omitted) {
                 continue;
             }
-            step.key.append_to(out);
+            out.extend_from_slice(step.key.as_bytes());
             self.value(step, &value, seen, out);
         }
     }
@@ -230,27 +195,10 @@ impl Values {
                 self.text(name, out, |out| value.write(out));
                 because(step, Why::Cut, out);
             }
-            Value::Bytes(_) | Value::Pair(..) | Value::Joined(..) | Value::Path(_) | Value::Unit(_) => {
-                self.text(name, out, |out| value.write(out));
-            }
-            Value::AttachPoint(_) | Value::CallFlags(..) | Value::Device(_) | Value::Ip(_) | Value::Peer(_) => {
-                self.text(name, out, |out| value.write(out));
-            }
-            Value::Flags(flags) => self.flags.write(flags, out),
             Value::Args(area) => self.args(name, area, out),
             Value::SomeArgs(area, why) => {
                 self.args(name, area, out);
                 because(step, why, out);
-            }
-            Value::Addr(addr) => {
-                out.extend_from_slice(b"\"0x");
-                hex(&addr.to_be_bytes(), out);
-                out.push(b'"');
-            }
-            Value::Tag(tag) => {
-                out.push(b'"');
-                hex(&tag, out);
-                out.push(b'"');
             }
             Value::Time(ns) => {
                 out.push(b'"');
@@ -265,6 +213,7 @@ impl Values {
                 }
             }
             Value::Object => self.object(&step.sub, seen, out),
+            _ => self.text(name, out, |out| value.write(out)),
         }
     }
 
@@ -341,7 +290,7 @@ fn member(name: &str, suffix: &str, out: &mut Vec<u8>) {
 
 /// Appends the reason why the value of a step is unknown.
 fn because(step: &Step, why: Why, out: &mut Vec<u8>) {
-    step.why.append_to(out);
+    out.extend_from_slice(step.why.as_bytes());
     out.extend_from_slice(why.word().as_bytes());
     out.push(b'"');
 }
@@ -350,32 +299,6 @@ fn word_in_quotes(word: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(word.as_bytes());
     out.push(b'"');
-}
-
-/// A cache of the names of sets of open flags, quoted. Each set has one place; sets that share a place replace each
-/// other.
-#[derive(Debug, Default)]
-struct Flags {
-    sets: Vec<(u64, Vec<u8>)>,
-}
-
-impl Flags {
-    fn write(&mut self, flags: u64, out: &mut Vec<u8>) {
-        if self.sets.is_empty() {
-            self.sets.resize_with(FLAG_SETS, Default::default);
-        }
-        // Fibonacci hashing: the top five bits of the product.
-        let at = (flags.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as usize;
-        let Some((set, text)) = self.sets.get_mut(at) else { return };
-        if *set != flags || text.is_empty() {
-            *set = flags;
-            text.clear();
-            text.push(b'"');
-            names::open_flags(flags, text);
-            text.push(b'"');
-        }
-        out.extend_from_slice(text);
-    }
 }
 
 #[cfg(test)]

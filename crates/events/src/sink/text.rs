@@ -30,12 +30,8 @@ pub struct Text {
     memo: Memo,
 }
 
-#[derive(Clone, Copy)]
-enum RowPart {
-    Start,
-    Process,
-    Outcome,
-}
+/// Appends a part of a row.
+type RowPart = fn(&mut Row, &EventContext<'_>, &mut Vec<u8>);
 
 /// Writes rows.
 #[derive(Debug, Default)]
@@ -55,14 +51,6 @@ impl Row {
         escape(&self.raw, self.charset.reversible(), out);
         self.raw.clear();
         self.raw.shrink_to(limits::SCRATCH);
-    }
-
-    fn part(&mut self, part: RowPart, seen: &EventContext<'_>, out: &mut Vec<u8>) {
-        match part {
-            RowPart::Start => self.start(seen, out),
-            RowPart::Process => self.process(seen, out),
-            RowPart::Outcome => self.outcome(seen, out),
-        }
     }
 
     fn start(&mut self, seen: &EventContext<'_>, out: &mut Vec<u8>) {
@@ -128,10 +116,11 @@ impl Format for Text {
         let Text { row, memo } = self;
         // The look of a comm depends on the kind.
         let process = if row.paint == Paint::On { Source::Event } else { Source::Thread };
-        let parts = [(Source::Event, RowPart::Start), (process, RowPart::Process), (Source::Kind, RowPart::Outcome)];
+        let parts: [(_, RowPart); 3] =
+            [(Source::Event, Row::start), (process, Row::process), (Source::Kind, Row::outcome)];
         match &seen.event.body {
             Body::Lost(lost) => row.paint.put(Look::Bad, out, |out| row.lost(seen, lost, out)),
-            _ => memo.line(seen).write(&parts, out, |part, out| row.part(*part, seen, out)),
+            _ => memo.line(seen).write(&parts, out, |part, out| part(row, seen, out)),
         }
         out.push(b'\n');
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 #[derive(Debug, Default)]
 pub(super) struct Level {
-    blocks: VecDeque<Block>,
+    pub(super) blocks: VecDeque<Block>,
     /// The index of the block used last. The next lookup is often in the same block.
     asked: Cell<usize>,
     /// Bytes of all blocks but the newest.
@@ -51,24 +51,12 @@ impl Level {
         oldest
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.blocks.len()
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.sealed + self.blocks.back().map_or(0, Block::bytes)
     }
 
     pub(super) fn first_id(&self) -> Option<Id> {
         self.blocks.front().map(|block| block.first)
-    }
-
-    pub(super) fn blocks(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter()
     }
 
     #[inline]

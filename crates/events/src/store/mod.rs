@@ -238,7 +238,7 @@ impl Store {
 
     /// The number of kept events before an id, without `lost` rows.
     pub fn events_before(&self, id: Id) -> u64 {
-        self.levels.iter().flat_map(Level::blocks).map(|block| block.events_before(id)).sum()
+        self.levels.iter().flat_map(|level| &level.blocks).map(|block| block.events_before(id)).sum()
     }
 
     /// The largest process id so far. It has the most digits.
@@ -295,7 +295,7 @@ impl Store {
     fn evict(&mut self) {
         while self.bytes() > self.bound {
             let newest = &self.levels[0];
-            if self.by_value && newest.len() > 1 && newest.bytes() > self.bound / SHARE {
+            if self.by_value && newest.blocks.len() > 1 && newest.bytes() > self.bound / SHARE {
                 self.thin();
             } else if !self.evict_oldest() {
                 return;
@@ -305,8 +305,9 @@ impl Store {
 
     /// Evicts the oldest block, unless it is the newest. Returns whether it did.
     fn evict_oldest(&mut self) -> bool {
-        let newest = self.levels[0].len() <= 1;
-        let Some(level) = self.levels.iter().rposition(|level| !level.is_empty()).filter(|level| *level > 0 || !newest)
+        let newest = self.levels[0].blocks.len() <= 1;
+        let Some(level) =
+            self.levels.iter().rposition(|level| !level.blocks.is_empty()).filter(|level| *level > 0 || !newest)
         else {
             return false;
         };

@@ -106,7 +106,7 @@ pub(super) fn check_sums(store: &Store) {
         }
     }
     assert_eq!((store.charged, store.charges.len()), (charged, shared.len()));
-    let blocks: usize = store.levels.iter().flat_map(Level::blocks).map(Block::bytes).sum();
+    let blocks: usize = store.levels.iter().flat_map(|level| &level.blocks).map(Block::bytes).sum();
     assert_eq!(store.levels.iter().map(Level::bytes).sum::<usize>(), blocks);
     let kept = store.range(0..store.next_id()).filter(|stored| stored.kind != Kind::Lost).count();
     assert_eq!((store.events(), store.events() + store.evicted()), (kept as u64, store.next_id()));

@@ -136,9 +136,7 @@ impl Output {
         for frame in batch.frames().filter(|frame| frame.header.kind >= FIRST_KIND) {
             let part = match (HostFrame::decode(&frame), state) {
                 (Some(HostFrame::CommandOutput(output)), _) => TerminalUpdate::Wrote(output),
-                (Some(HostFrame::Restart(part)), Some(terminal)) if part.part + 1 == part.parts => {
-                    TerminalUpdate::State(Box::new(terminal.clone()))
-                }
+                (Some(HostFrame::Restart(_)), Some(terminal)) => TerminalUpdate::State(Box::new(terminal.clone())),
                 _ => continue,
             };
             output.get_or_insert_default().replayed.get_or_insert_default().push(frame.header.time, part);

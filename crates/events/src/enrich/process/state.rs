@@ -5,9 +5,7 @@ use crate::event::process::{Process, ProcessKey};
 use crate::frame::Batch;
 use crate::frame::state::{ProcessLists, ProcessState, StateFrame, TableState};
 use crate::limits;
-use foldhash::HashMap;
 use std::collections::BTreeSet;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tracetui_shared::time::BootNanos;
 
@@ -27,27 +25,16 @@ impl ProcessTable {
         lists.inexact.sort_unstable();
         StateFrame::ProcessLists(lists).push(self.state.since, out);
         // The entries come after the list of replaced keys: the parent of an entry may have an old key.
-        let mut environments: HashMap<*const [u8], ProcessKey> = HashMap::default();
         for entry in needed.iter().filter_map(|key| self.entries.get(key)) {
             let process = (*entry.process).clone();
-            let mut state = ProcessState {
+            let state = ProcessState {
                 current: self.current.get(&process.key.tgid) == Some(&process.key),
                 process,
                 end: entry.end,
                 others: entry.others,
                 latest: entry.last,
-                env: None,
-                env_as: None,
+                env: entry.env.as_deref().map(<[u8]>::to_vec),
             };
-            if let Some(env) = &entry.env {
-                match environments.entry(Arc::as_ptr(env)) {
-                    Entry::Occupied(first) => state.env_as = Some(*first.get()),
-                    Entry::Vacant(first) => {
-                        first.insert(entry.process.key);
-                        state.env = Some(env.to_vec());
-                    }
-                }
-            }
             StateFrame::ProcessState(state).push(self.state.since, out);
         }
         StateFrame::TableState(self.state.clone()).push(self.state.since, out);
@@ -107,13 +94,18 @@ impl ProcessTable {
         self.make_room();
     }
 
+    /// An environment, which may be that of the parent.
+    pub(super) fn shared_env(&self, parent: Option<ProcessKey>, env: &[u8]) -> Arc<[u8]> {
+        let of_parent = parent.and_then(|parent| self.env(self.exact(parent)));
+        of_parent.filter(|of_parent| **of_parent == *env).unwrap_or_else(|| env.into())
+    }
+
     fn restore_entry(&mut self, state: &ProcessState) {
         let process = bounded(&state.process);
         if state.current {
             self.current.insert(process.key.tgid, process.key);
         }
-        let same = || self.env(state.env_as?);
-        let env = state.env.as_deref().map(Arc::from).or_else(same);
+        let env = state.env.as_deref().map(|env| self.shared_env(process.parent, env));
         self.put(ProcessEntry { process, end: state.end, others: state.others, last: state.latest, env });
         self.make_room();
     }
