@@ -13,7 +13,7 @@ use super::{Format, Style};
 use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, Shape, Value, args, props};
 use crate::limits;
-use crate::text::time::rfc3339;
+use crate::text::time::Rfc3339;
 use crate::text::{Charset, Text as _, escape, integer, shell};
 use tracetui_shared::kind::Kind;
 
@@ -58,6 +58,7 @@ enum Column {
 /// Writes cells.
 #[derive(Debug, Default)]
 struct Cells {
+    time: Rfc3339,
     raw: Vec<u8>,
     shown: Vec<u8>,
     charset: Charset,
@@ -125,7 +126,7 @@ impl Cells {
 
     fn value(&mut self, value: Value<'_>, out: &mut Vec<u8>) {
         match value {
-            Value::Time(ns) => rfc3339(ns, out),
+            Value::Time(ns) => self.time.write(ns, out),
             Value::Uint(n) => integer(n, out),
             Value::Word(word) => out.extend_from_slice(word.as_bytes()),
             Value::Args(area) | Value::SomeArgs(area, _) => self.write_guarded(out, |raw| {

@@ -10,7 +10,7 @@ use crate::event::EventContext;
 use crate::event::describe::{self, COMMON, Field, STACK, Value, Why, args};
 use crate::event::stack::StackCall;
 use crate::text::json::{self, Members, Strings, Utf8, hex, object};
-use crate::text::time::rfc3339;
+use crate::text::time::Rfc3339;
 use crate::text::{Charset, integer};
 use crate::why::{Answer, Basis};
 use tracetui_shared::kind::Kind;
@@ -155,6 +155,7 @@ fn plan(fields: impl Iterator<Item = &'static Field>) -> Vec<Step> {
 /// Writes values, with caches.
 #[derive(Debug, Default)]
 struct Values {
+    time: Rfc3339,
     strings: Strings,
 }
 
@@ -202,7 +203,7 @@ impl Values {
             }
             Value::Time(ns) => {
                 out.push(b'"');
-                rfc3339(ns, out);
+                self.time.write(ns, out);
                 out.push(b'"');
             }
             Value::Words(words) => list(words, out, word_in_quotes),

@@ -43,10 +43,15 @@ fn two(n: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends a number, padded with zeros to a number of digits.
-fn padded(mut n: u64, width: usize, out: &mut Vec<u8>) {
+fn padded(n: u64, width: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + width, b'0');
-    for slot in out[start..].iter_mut().rev() {
+    digits(n, &mut out[start..]);
+}
+
+/// Sets the last digits of a number, as many as there is room for.
+fn digits(mut n: u64, to: &mut [u8]) {
+    for slot in to.iter_mut().rev() {
         *slot = b'0' + (n % 10) as u8;
         n /= 10;
     }
@@ -97,6 +102,35 @@ fn clock(second_of_day: u32, out: &mut Vec<u8>) {
     two(second_of_day / 60 % 60, out);
     out.push(b':');
     two(second_of_day % 60, out);
+}
+
+/// Appends consecutive RFC 3339 times. It keeps the text of the last one: many events share a second.
+#[derive(Debug, Default)]
+pub(crate) struct Rfc3339 {
+    second: Option<i64>,
+    text: [u8; Rfc3339::LEN],
+}
+
+impl Rfc3339 {
+    /// `YYYY-MM-DDTHH:MM:SS.nnnnnnnnnZ`.
+    const LEN: usize = 30;
+
+    /// The digits of the nanoseconds.
+    const NANOS: std::ops::Range<usize> = 20..29;
+
+    pub(crate) fn write(&mut self, unix_ns: i128, out: &mut Vec<u8>) {
+        let (second, ns) = split(unix_ns);
+        if self.second != Some(second) {
+            let mut text = Vec::with_capacity(Rfc3339::LEN);
+            rfc3339(unix_ns, &mut text);
+            if let Some(text) = text.first_chunk() {
+                self.text = *text;
+            }
+            self.second = Some(second);
+        }
+        digits(ns, &mut self.text[Rfc3339::NANOS]);
+        out.extend_from_slice(&self.text);
+    }
 }
 
 /// A time zone: the number of seconds that its clocks are ahead of UTC at a time in seconds since 1970.
@@ -491,6 +525,9 @@ mod tests {
         let mut out = Vec::new();
         rfc3339(ns, &mut out);
         assert_eq!(String::from_utf8(out).expect("ASCII"), text);
+        let mut cached = Vec::new();
+        Rfc3339::default().write(ns, &mut cached);
+        assert_eq!(String::from_utf8(cached).expect("ASCII"), text);
     }
 
     #[test]
