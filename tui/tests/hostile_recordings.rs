@@ -20,7 +20,7 @@ use tracetui_events::frame::state::{
 };
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::recording::block::{BlockHeader, Unsealer};
+use tracetui_events::recording::block::BlockHeader;
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::index::{IndexEntry, Totals};
 use tracetui_events::recording::{Item, Map, Reader};
@@ -619,7 +619,7 @@ fn a_file_that_shrinks_while_it_is_read() {
     for ns in [0, 100_100_000_000, u64::MAX] {
         map.state_before(ns).expect("readable");
     }
-    let mut unsealer = Unsealer::default();
+    let mut unsealer = map.file.unsealer_at(u64::MAX);
     for entry in &map.rest {
         assert!(map.frames(entry, &mut unsealer).expect("readable").is_none_or(|frames| !frames.is_empty()));
     }

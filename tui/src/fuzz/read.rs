@@ -10,7 +10,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::frame::{Batch, FrameRef, Frames};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{Playback, Step};
-use tracetui_events::recording::block::{BATCH_END, FileHeader, Unsealer};
+use tracetui_events::recording::block::{BATCH_END, FileHeader, ThreadReader, Unsealer};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
@@ -116,7 +116,7 @@ pub(crate) fn walk(bytes: &[u8]) {
     file.write_all(bytes).expect("room");
     let Ok(map) = Map::open(file) else { return };
     for (at, _) in map.spine().expect("readable").iter().take(64) {
-        let (mut unsealer, mut threads) = (Unsealer::default(), Unsealer::default());
+        let (mut unsealer, mut threads) = (Unsealer::default(), ThreadReader::default());
         for entry in map.index_block(*at, &mut Unsealer::default()).expect("readable").unwrap_or_default().entries {
             map.frames(&entry, &mut unsealer).expect("readable");
             map.threads(&entry, &mut threads).expect("readable");
@@ -125,7 +125,9 @@ pub(crate) fn walk(bytes: &[u8]) {
     for ns in [0, 1, map.totals.last_ns, 100_010_000_000, u64::MAX] {
         if let Some(at) = map.state_before(ns).expect("readable") {
             let rest = bytes.get(at as usize..).unwrap_or_default();
-            if let Some(Item::State(state)) = Reader::resume(rest, map.file.header, at).next().expect("readable") {
+            if let Some(Item::State(state)) =
+                Reader::resume(rest, map.file.header, at).next().expect("readable")
+            {
                 Pipeline::default().restore(&state);
             }
         }

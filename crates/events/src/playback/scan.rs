@@ -7,7 +7,7 @@ use crate::filter::Needs;
 use crate::frame::Frames;
 use crate::limits;
 use crate::recording::Map;
-use crate::recording::block::{Contents, Unsealer};
+use crate::recording::block::{Contents, ThreadReader, Unsealer};
 use crate::recording::index::IndexEntry;
 use foldhash::HashMap;
 use regex::bytes::Regex;
@@ -194,7 +194,7 @@ const SEAM: usize = 256;
 
 #[derive(Default)]
 struct Scanner {
-    threads: Unsealer,
+    threads: ThreadReader,
     frames: Unsealer,
     /// By thread: the end of the last frame that may be continued.
     ends: HashMap<Tid, Vec<u8>>,

@@ -268,9 +268,18 @@ impl Unsealer {
         (self.before, self.next) = (None, 0);
         Err(Damage::Contents)
     }
+}
 
-    /// The headers of the threads in a block of frames, with only the fields of the thread. That costs less than the frames. An unsealer
-    /// reads either threads or frames.
+/// Reads the headers of the threads in blocks of frames, which costs less than the frames. The blocks of a stream are read one after
+/// another.
+#[derive(Default)]
+pub struct ThreadReader {
+    threads: Stream,
+    before: Option<u32>,
+}
+
+impl ThreadReader {
+    /// The headers have only the fields of the thread.
     /// Fails if the payload is damaged or was stored in another way.
     pub fn threads(&mut self, header: &BlockHeader, payload: &[u8]) -> Result<Vec<FrameHeader>, Damage> {
         let before = self.before.take();

@@ -13,8 +13,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The time between two checks of a followed file.
@@ -205,6 +205,8 @@ pub struct FileFrom {
     /// The last bytes read, at most [`LAST`], and the offset of their end. Kept only if the file is followed.
     last: Vec<u8>,
     last_end: u64,
+    /// The offset of the next hole, if known. Anything after it is unknown.
+    hole: u64,
     /// The number of consecutive unreadable bytes.
     row: u64,
     unreadable: Unreadable,
@@ -245,7 +247,7 @@ impl FileFrom {
     /// Reads from an offset on, in bytes.
     pub fn new(file: RecordingFile, at: u64, unreadable: Unreadable) -> FileFrom {
         let (at, last) = (Arc::new(at.into()), Vec::new());
-        FileFrom { file, at, follows: false, waited: false, last, last_end: 0, row: 0, unreadable }
+        FileFrom { file, at, follows: false, waited: false, last, last_end: 0, hole: 0, row: 0, unreadable }
     }
 
     /// A handle that moves the position over the holes of a sparse file.
@@ -263,12 +265,18 @@ impl FileFrom {
         let at = self.at.load(Ordering::Relaxed);
         let left = self.file.size_now()?.saturating_sub(at);
         let most = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let (zeros, most) = self.stretch(at, most);
         let bytes = bytes.get_mut(..most).unwrap_or_default();
         let mut bad = 0;
-        let read = self.file.read_at(at, bytes, &mut |offset, length| {
-            self.unreadable.add(offset, length);
-            bad += length;
-        })?;
+        let read = if zeros {
+            bytes.fill(0);
+            most
+        } else {
+            self.file.read_at(at, bytes, &mut |offset, length| {
+                self.unreadable.add(offset, length);
+                bad += length;
+            })?
+        };
         self.row = if bad == read as u64 { self.row + bad } else { bad };
         if self.row > limits::UNREADABLE {
             return Err(Errno::IO.into());
@@ -280,6 +288,21 @@ impl FileFrom {
             self.last.drain(..self.last.len().saturating_sub(LAST));
         }
         Ok(read)
+    }
+
+    /// Whether a hole is at an offset, and how many of `most` bytes lie in it, or before the next one. The kernel would fill its
+    /// cache with zeros if the hole were read.
+    fn stretch(&mut self, at: u64, most: usize) -> (bool, usize) {
+        let until = |end: u64| most.min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        if at >= self.hole {
+            let data = self.file.data_from(at);
+            if data > at {
+                return (true, until(data));
+            }
+            // Without holes, the data extends to the current end of the file.
+            self.hole = self.file.hole_from(at).filter(|hole| *hole > at).unwrap_or(u64::MAX);
+        }
+        (false, until(self.hole))
     }
 
     /// Checks that the file is still the one read so far.
@@ -344,7 +367,7 @@ mod tests {
     use zerocopy::IntoBytes as _;
 
     #[test]
-    fn holes_are_zeros() {
+    fn holes_are_zeros_that_are_not_read() {
         let path = std::env::temp_dir().join(format!("tracetui-holes-{}", std::process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("room");
         let header = FileHeader::new([7; 16], 0);
@@ -356,7 +379,10 @@ mod tests {
         let whole = std::fs::read(&path).expect("there");
         std::fs::remove_file(&path).expect("ours");
         let recording = RecordingFile::open(file).expect("a recording");
-        let mut reader = FileFrom::new(recording, 0, Unreadable::default());
+        let mut reader = FileFrom::new(recording.clone(), 0, Unreadable::default());
+        if recording.hole_from(0).is_some_and(|hole| hole < 1 << 20) {
+            assert_eq!(reader.stretch(512 << 10, 1 << 20), (true, 512 << 10));
+        }
         let mut read = Vec::new();
         reader.read_to_end(&mut read).expect("readable");
         assert!(read == whole);

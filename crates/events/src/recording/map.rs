@@ -1,7 +1,7 @@
 //! Finds places in a recording file by its index, with few reads. If the file has no end or its index is damaged, the headers of
 //! its blocks are used instead.
 
-use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, OpenError, Unsealer};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, OpenError, ThreadReader, Unsealer};
 use super::follow::RecordingFile;
 use super::index::{IndexBlock, IndexEntry, Totals, entry_of, together};
 use crate::limits;
@@ -66,8 +66,7 @@ impl Map {
     /// The index blocks, beginning with the first: the offset of each, and the sums before the blocks that it describes. If one is
     /// damaged, only those after it.
     pub fn spine(&self) -> io::Result<Vec<(u64, Totals)>> {
-        let mut spine =
-            self.index().map(|block| block.map(|(at, block)| (at, block.before))).collect::<io::Result<Vec<_>>>()?;
+        let mut spine = self.index().map(|block| block.map(|(at, block)| (at, block.before))).collect::<io::Result<Vec<_>>>()?;
         spine.reverse();
         Ok(spine)
     }
@@ -94,8 +93,7 @@ impl Map {
         }
         let (payload, mut plain) = (self.file.bytes(at + HEADER as u64, header.stored as usize)?, Vec::new());
         let read = unsealer.frames(&header, &payload, &mut plain).ok();
-        let block =
-            read.and_then(|()| IndexBlock::read(&plain)).map(|block| IndexBlock { link: header.index, ..block });
+        let block = read.and_then(|()| IndexBlock::read(&plain)).map(|block| IndexBlock { link: header.index, ..block });
         Ok(block.filter(|block| block.entries.iter().all(|entry| entry.offset < at)))
     }
 
@@ -107,11 +105,11 @@ impl Map {
         Ok(read.map(|()| frames))
     }
 
-    /// The headers of the threads in a block of frames. `None` if they are damaged, or if `unsealer` did not read the
-    /// threads of the earlier blocks of their stream.
-    pub fn threads(&self, entry: &IndexEntry, unsealer: &mut Unsealer) -> io::Result<Option<Vec<FrameHeader>>> {
+    /// The headers of the threads in a block of frames. `None` if they are damaged, or if `reader` did not read the earlier blocks of
+    /// their stream.
+    pub fn threads(&self, entry: &IndexEntry, reader: &mut ThreadReader) -> io::Result<Option<Vec<FrameHeader>>> {
         let block = self.file.block(entry.offset)?;
-        Ok(block.and_then(|(header, payload)| unsealer.threads(&header, &payload).ok()))
+        Ok(block.and_then(|(header, payload)| reader.threads(&header, &payload).ok()))
     }
 
     /// The last block header in the file. Also `None` if the end of the file is damaged.

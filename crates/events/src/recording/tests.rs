@@ -1,4 +1,4 @@
-use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording, Unsealer, crc};
+use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording, ThreadReader, Unsealer, crc};
 use super::disk::Unreadable;
 use super::follow::{self, FileFrom, RecordingFile, Writing};
 use super::holes::{Hole, Holes};
@@ -268,7 +268,7 @@ fn the_blocks_of_a_stream_are_read_in_a_row() {
     let index = |(at, _)| map.index_block(at, &mut Unsealer::default()).expect("readable").expect("whole").entries;
     let entries: Vec<_> = map.spine().expect("readable").into_iter().flat_map(index).collect();
     let (mut all, mut again, mut threads, mut next) =
-        (Unsealer::default(), Unsealer::default(), Unsealer::default(), 0);
+        (Unsealer::default(), Unsealer::default(), ThreadReader::default(), 0);
     for entry in &entries {
         if entry.contents != 1 {
             next = 0;
@@ -277,12 +277,12 @@ fn the_blocks_of_a_stream_are_read_in_a_row() {
         assert_eq!(entry.part, next, "a state ends a stream");
         let read = |unsealer: &mut Unsealer| map.frames(entry, unsealer).expect("readable").is_some();
         assert_eq!((read(&mut all), read(&mut Unsealer::default())), (true, next == 0), "{entry:?}");
-        let read = |reader: &mut Unsealer| map.threads(entry, reader).expect("readable");
+        let read = |reader: &mut ThreadReader| map.threads(entry, reader).expect("readable");
         let frames = Batch::from_bytes(map.frames(entry, &mut again).expect("readable").expect("whole"));
         let threads = read(&mut threads).expect("whole");
         let has = |frame: FrameRef<'_>| threads.iter().any(|thread| thread.tgid == frame.header.tgid);
         assert!(frames.frames().all(has) && threads.len() <= frames.frames().count(), "{entry:?}");
-        assert_eq!(read(&mut Unsealer::default()).is_some(), next == 0, "{entry:?}");
+        assert_eq!(read(&mut ThreadReader::default()).is_some(), next == 0, "{entry:?}");
         next += 1;
     }
     // A block that was left out, or read twice.
