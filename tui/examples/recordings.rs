@@ -189,7 +189,7 @@ fn seek(file: &str, count: u64) -> Result<()> {
         let found = began.elapsed();
         let mut at = &file;
         at.seek(SeekFrom::Start(place))?;
-        let mut reader = Reader::resume(at, map.file.header, place);
+        let mut reader = Reader::resume(at, map.file.header, map.file.unsealer_at(place), place);
         let mut pipeline = Pipeline::default();
         if place != HEADER as u64
             && let Some(Item::State(state)) = reader.next()?
@@ -239,6 +239,9 @@ fn bytes(file: &str) -> Result<()> {
         if matches!(contents, Contents::Frames | Contents::State | Contents::End) {
             let payload = bytes.get(at + HEADER..at + HEADER + block.stored as usize).ok_or("a block is cut")?;
             unsealer.frames(&block, payload, &mut plain)?;
+            if at == HEADER {
+                unsealer.begin(&plain);
+            }
             for frame in Frames::of(&plain) {
                 let mut add = |name: String, bytes: &[u8]| {
                     let (count, all) = kinds.entry(name).or_default();

@@ -255,14 +255,14 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
         let (payload, after) = after.split_at(after.len().min(block.stored as usize));
         let packed = match block.codec {
             // After the checksum of the block that it follows, and the length of the threads.
-            2 if payload.get(8..12) != Some(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()[..]) && block.part == 0 => {
+            3 if payload.get(8..12) != Some(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()[..]) && block.part == 0 => {
                 let (head, rest) = payload.split_at(payload.len().min(8));
                 let threads = head.last_chunk().map_or(0, |length| u32::from_le_bytes(*length)) as usize;
                 let (threads, rows) = rest.split_at(threads.min(rest.len()));
                 let [threads, rows] = [threads, rows].map(|part| zstd::bulk::compress(part, 1).expect("memory"));
                 [&head[..head.len().min(4)], &(threads.len() as u32).to_le_bytes(), &threads, &rows].concat()
             }
-            1 if !payload.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()) => {
+            1 | 2 if !payload.starts_with(&zstd::zstd_safe::MAGICNUMBER.to_le_bytes()) => {
                 zstd::bulk::compress(payload, 1).expect("memory")
             }
             _ => payload.to_vec(),

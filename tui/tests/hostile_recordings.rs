@@ -139,14 +139,14 @@ fn replayed(what: &str, input: &File) {
     let begun = thread_time();
     let Ok(map) = Map::open(input.try_clone().expect("a file")) else { return };
     for (at, _) in map.spine().expect("readable").iter().take(64) {
-        map.index_block(*at, &mut Unsealer::default()).expect("readable");
+        map.index_block(*at).expect("readable");
     }
     let totals = map.totals;
     for ns in [0, 1, totals.first_ns, totals.first_ns / 2 + totals.last_ns / 2, totals.last_ns, u64::MAX] {
         let Some(at) = map.state_before(ns).expect("readable") else { continue };
         let mut own = map.file.file.try_clone().expect("a file");
         own.seek(SeekFrom::Start(at)).expect("a file");
-        let mut reader = Reader::resume(own, map.file.header, at);
+        let mut reader = Reader::resume(own, map.file.header, map.file.unsealer_at(at), at);
         if let Ok(Some(Item::State(state))) = reader.next() {
             let mut pipeline = Pipeline::default();
             pipeline.restore(&state);

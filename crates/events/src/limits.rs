@@ -278,6 +278,9 @@ pub const FILE_MIN: u64 = 64 << 10;
 /// Bytes of an environment that are kept.
 pub const KEPT_ENV: usize = 256 << 10;
 
+/// Bytes at the start of the first block of a recording with which its states are compressed.
+pub const STATE_BASE: usize = 512 << 10;
+
 /// Bytes of a batch that is read from a recording. A larger one is split.
 pub const BATCH_MAX: usize = 64 << 20;
 

@@ -10,7 +10,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::frame::{Batch, FrameRef, Frames};
 use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::{Playback, Step};
-use tracetui_events::recording::block::{BATCH_END, FileHeader, ThreadReader, Unsealer};
+use tracetui_events::recording::block::{BATCH_END, FileHeader, ThreadReader};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::{Item, Map, Reader, Writer};
 use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
@@ -116,8 +116,8 @@ pub(crate) fn walk(bytes: &[u8]) {
     file.write_all(bytes).expect("room");
     let Ok(map) = Map::open(file) else { return };
     for (at, _) in map.spine().expect("readable").iter().take(64) {
-        let (mut unsealer, mut threads) = (Unsealer::default(), ThreadReader::default());
-        for entry in map.index_block(*at, &mut Unsealer::default()).expect("readable").unwrap_or_default().entries {
+        let (mut unsealer, mut threads) = (map.file.unsealer_at(u64::MAX), ThreadReader::default());
+        for entry in map.index_block(*at).expect("readable").unwrap_or_default().entries {
             map.frames(&entry, &mut unsealer).expect("readable");
             map.threads(&entry, &mut threads).expect("readable");
         }
@@ -126,7 +126,7 @@ pub(crate) fn walk(bytes: &[u8]) {
         if let Some(at) = map.state_before(ns).expect("readable") {
             let rest = bytes.get(at as usize..).unwrap_or_default();
             if let Some(Item::State(state)) =
-                Reader::resume(rest, map.file.header, at).next().expect("readable")
+                Reader::resume(rest, map.file.header, map.file.unsealer_at(at), at).next().expect("readable")
             {
                 Pipeline::default().restore(&state);
             }

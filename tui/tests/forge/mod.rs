@@ -29,7 +29,7 @@ pub(crate) const SUMMARY: u16 = 5;
 /// How payloads are stored.
 pub(crate) const PLAIN: u16 = 0;
 pub(crate) const ZSTD: u16 = 1;
-pub(crate) const ROWS: u16 = 2;
+pub(crate) const ROWS: u16 = 3;
 
 pub(crate) fn file_header() -> FileHeader {
     FileHeader::new(ID, 7)

@@ -10,13 +10,14 @@ use tracetui_shared::time::BootNanos;
 impl World {
     /// Appends frames from which [`restore`](Self::restore) and [`apply_host`](Self::apply_host) make the world as it is at the time
     /// `latest`, without most ended processes.
-    pub(crate) fn write_state(&self, latest: BootNanos, out: &mut Batch) {
+    pub(crate) fn write_state(&self, latest: BootNanos, facts: &mut Batch, out: &mut Batch) {
         let since = self.processes.state.since;
-        let mut push = |frame: HostFrame| frame.push(since, out);
+        let mut push = |frame: HostFrame| frame.push(since, facts);
         push(HostFrame::Host(self.host.clone()));
         push(HostFrame::Clock(Clock { offset_ns: self.clock_offset }));
         self.probes.iter().for_each(|probe| push(HostFrame::Probe(probe.clone())));
         push(HostFrame::CounterChanges(CounterChanges::from(self.counters.clone())));
+        let mut push = |frame: HostFrame| frame.push(since, out);
         let mut users: Vec<_> = self.users.iter().collect();
         users.sort();
         users.into_iter().for_each(|(uid, name)| push(HostFrame::User(User { uid: *uid, name: name.clone() })));

@@ -213,7 +213,8 @@ wire_struct! {
         records: Vec<RecordLayout>,
     }
 
-    /// A part of a pipeline state, from which another pipeline can continue. Other readers skip it.
+    /// A part of a pipeline state, from which another pipeline can continue. Other readers skip it. With [`StatePart::TABLES`] as the slot
+    /// of its header, it has only tables, which the rest does not need.
     StatePart {
         /// Frames in the format of a [`super::Batch`].
         frames: Vec<u8>,
@@ -493,6 +494,11 @@ pub struct Counters {
     pub ring_used: u64,
     /// The size of all rings in bytes.
     pub ring_size: u64,
+}
+
+impl StatePart {
+    /// The slot in the header of a part with processes, names, BPF programs, symbols or the terminal.
+    pub const TABLES: u16 = 1;
 }
 
 impl Counters {

@@ -8,6 +8,7 @@ use crate::event::lost::{Cause, LostRecord};
 use crate::frame::host::{FIRST_KIND, HostFrame, Layout, Scanned, StatePart, Unfinished};
 use crate::frame::state::{PendingFrames, Progress, StateFrame};
 use crate::frame::{Batch, FrameRef};
+use tracetui_shared::header::FrameHeader;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
@@ -27,19 +28,24 @@ mod stage {
 impl Pipeline {
     /// The state as [`StatePart`]s, for [`restore`](Self::restore). The records that follow it have the layout of this version.
     pub fn state(&self) -> Batch {
-        let [mut frames, mut parts] = [Batch::default(), Batch::default()];
-        self.write_state(&mut frames);
-        let mut push = |frames: &[u8]| {
-            HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest, &mut parts);
-        };
-        let mut start = 0;
-        for (offset, _) in frames.frames_with_offsets() {
-            if offset - start >= PART {
-                push(&frames.bytes()[start..offset]);
-                start = offset;
+        let [mut facts, mut tables] = [Batch::default(), Batch::default()];
+        self.write_state(&mut facts, &mut tables);
+        let mut parts = Batch::default();
+        for (frames, slot) in [(facts, 0), (tables, StatePart::TABLES)] {
+            let mut push = |frames: &[u8]| {
+                let mut part = Batch::default();
+                HostFrame::StatePart(StatePart { frames: frames.to_vec() }).push(self.order.latest, &mut part);
+                part.frames().for_each(|part| parts.push(FrameHeader { slot, ..part.header }, part.payload));
+            };
+            let mut start = 0;
+            for (offset, _) in frames.frames_with_offsets() {
+                if offset - start >= PART {
+                    push(&frames.bytes()[start..offset]);
+                    start = offset;
+                }
             }
+            push(&frames.bytes()[start..]);
         }
-        push(&frames.bytes()[start..]);
         parts
     }
 
@@ -48,14 +54,19 @@ impl Pipeline {
     pub fn restore(&mut self, state: &Batch) {
         let mut waiting = Batch::default();
         let frames_of = |part: FrameRef<'_>| match HostFrame::decode(&part) {
-            Some(HostFrame::StatePart(part)) => Some(Batch::from_bytes(part.frames)),
+            Some(HostFrame::StatePart(of)) => {
+                Some((part.header.slot == StatePart::TABLES, Batch::from_bytes(of.frames)))
+            }
             _ => None,
         };
         let parts: Vec<_> = state.frames().filter_map(frames_of).collect();
-        // Host frames change stages too. Their saved states therefore come later.
-        for of_state in [false, true] {
-            let frames = parts.iter().flat_map(Batch::frames);
-            for frame in frames.filter(|frame| StateFrame::has(frame.header.kind) == of_state) {
+        // Host frames change stages too. Their saved states therefore come later, and those of the tables before the others.
+        for (of_state, of_tables) in [(false, None), (true, Some(true)), (true, Some(false))] {
+            let chosen = parts.iter().filter(|(tables, _)| of_tables.is_none_or(|of| of == *tables));
+            for frame in chosen
+                .flat_map(|(_, frames)| frames.frames())
+                .filter(|frame| StateFrame::has(frame.header.kind) == of_state)
+            {
                 match StateFrame::decode(&frame) {
                     Some(StateFrame::PendingFrames(pending)) => {
                         let mut frames = Batch::from_bytes(pending.frames);
@@ -154,7 +165,8 @@ impl Pipeline {
         new
     }
 
-    fn write_state(&self, out: &mut Batch) {
+    /// Writes the facts, which do not depend on the tables, and the tables: processes, names, BPF programs, symbols, the terminal.
+    fn write_state(&self, out: &mut Batch, tables: &mut Batch) {
         let latest = self.order.latest;
         HostFrame::Layout(Layout::own()).push(latest, out);
         if let Some(trace) = &self.asked {
@@ -169,7 +181,7 @@ impl Pipeline {
         if self.unfinished {
             HostFrame::Unfinished(Unfinished { at: latest }).push(latest, out);
         }
-        self.world.write_state(latest, out);
+        self.world.write_state(latest, out, tables);
         self.gaps.write_state(&self.arrived(), out);
         self.ledger.write_state(latest, out);
         let mut pending = |stage, number, frames: &mut Batch| {

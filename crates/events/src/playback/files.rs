@@ -119,7 +119,8 @@ pub(super) fn reader_at(
     let from = FileFrom::new(file.clone(), offset, unreadable.clone());
     let from = if at_end == AtEnd::Wait { from.following() } else { from };
     let holes = from.holes();
-    Reader::resume(Box::new(from) as Box<dyn Read + Send>, file.header, offset).over_holes(holes)
+    Reader::resume(Box::new(from) as Box<dyn Read + Send>, file.header, file.unsealer_at(offset), offset)
+        .over_holes(holes)
 }
 
 /// Opens files. Refuses a file that is named twice, even under two names.

@@ -147,7 +147,7 @@ impl Recording {
         let state = if map.complete { map.state_before(map.totals.last_ns)? } else { None };
         let Some(state) = state.filter(|state| *state > begin) else { return Ok(false) };
         let from = FileFrom::new(file.clone(), begin, part.unreadable.clone());
-        let mut between = Reader::resume(from, header, begin);
+        let mut between = Reader::resume(from, header, file.unsealer_at(begin), begin);
         if !between.pass_to(state)? {
             return Ok(false);
         }

@@ -84,7 +84,7 @@ impl Scan {
         let blocks = if before == 0 { 0 } else { index.first().map_or(0, |(_, before)| before.blocks) };
         let index = index.into_iter().rev().map(|(at, _)| at).collect();
         let processors = thread::available_parallelism().map_or(1, usize::from).min(limits::SCANNERS);
-        let scanners = (0..processors).map(|_| Scanner::default()).collect();
+        let scanners = (0..processors).map(|_| Scanner::new(&map)).collect();
         let segment = Segment { begins: start.is_some(), ..Segment::default() };
         Some(Scan { map, needs, index, blocks, start, segment, found: VecDeque::new(), last: None, scanners })
     }
@@ -150,7 +150,7 @@ impl Scan {
 
     /// The entries of an index block. `None` if it is damaged or does not describe the blocks after the last one.
     fn entries(&mut self, at: u64) -> Option<Vec<IndexEntry>> {
-        let block = self.map.index_block(at, &mut Unsealer::default()).ok()??;
+        let block = self.map.index_block(at).ok()??;
         let follows = block.before.blocks == self.blocks;
         self.blocks += block.entries.len() as u64;
         follows.then_some(block.entries)
@@ -192,7 +192,6 @@ fn end(entry: &IndexEntry) -> u64 {
 /// The bytes of arguments on each side of the place where one frame ends and the next one continues it.
 const SEAM: usize = 256;
 
-#[derive(Default)]
 struct Scanner {
     threads: ThreadReader,
     frames: Unsealer,
@@ -201,6 +200,11 @@ struct Scanner {
 }
 
 impl Scanner {
+    fn new(map: &Map) -> Scanner {
+        let (threads, frames) = (ThreadReader::default(), map.file.unsealer_at(u64::MAX));
+        Scanner { threads, frames, ends: HashMap::default() }
+    }
+
     /// The end of the last block that may contain a wanted event.
     fn scan(&mut self, map: &Map, needs: &Needs, segment: &Segment) -> Option<u64> {
         let mut wanted = vec![false; segment.blocks.len()];

@@ -5,7 +5,7 @@ use super::{AtEnd, Error, Result, first_event, name};
 use crate::budget::Budget;
 use crate::frame::Batch;
 use crate::recording::Map;
-use crate::recording::block::{HEADER, OpenError, Unsealer};
+use crate::recording::block::{HEADER, OpenError};
 use crate::recording::follow::{RecordingFile, Writing};
 use crate::recording::frames::Next;
 use crate::recording::index::{IndexEntry, Totals};
@@ -284,10 +284,10 @@ fn unreadable(path: &Path, error: OpenError) -> Error {
 }
 
 fn density(map: &Map) -> io::Result<Vec<Density>> {
-    let (spine, mut unsealer, mut parts) = (map.spine()?, Unsealer::default(), Vec::new());
+    let (spine, mut parts) = (map.spine()?, Vec::new());
     if spine.len() <= WHOLE {
         for (at, _) in &spine {
-            parts.extend(map.index_block(*at, &mut unsealer)?.unwrap_or_default().entries.iter().map(Density::of));
+            parts.extend(map.index_block(*at)?.unwrap_or_default().entries.iter().map(Density::of));
         }
     } else {
         let ends = spine.iter().skip(1).map(|(_, totals)| *totals).chain([map.totals]);

@@ -22,6 +22,9 @@ pub const VERSION: u16 = 1;
 /// Bytes of a file header and of a block header.
 pub const HEADER: usize = 64;
 
+/// Bytes of the start of an index block: the sums before it ([`super::index::Totals`]).
+pub(super) const INDEX_HEAD: usize = 288;
+
 /// The kind of a frame that follows the last frame of each batch and has no payload. The pipeline processes whole batches, and
 /// facts about the host apply from a batch on. A replay therefore needs the same batches.
 pub const BATCH_END: u16 = 96;
@@ -148,10 +151,14 @@ impl Contents {
 pub(super) mod codec {
     /// Uncompressed: the last block.
     pub(in crate::recording) const PLAIN: u16 = 0;
-    /// A part of a zstd stream that goes through the blocks of a state; or an index block.
+    /// Zstd: states.
     pub(in crate::recording) const ZSTD: u16 = 1;
+    /// Zstd with the frames of the first block of the file as dictionary: tables of a state.
+    pub(in crate::recording) const BASED: u16 = 2;
     /// Threads and rows, each a part of a zstd stream that goes through several blocks.
-    pub(in crate::recording) const ROWS: u16 = 2;
+    pub(in crate::recording) const ROWS: u16 = 3;
+    /// An index block: its start uncompressed, so that a reader of many of them reads no more, then zstd.
+    pub(in crate::recording) const INDEX: u16 = 4;
 }
 
 /// The start of the payload of a block of frames.
@@ -172,7 +179,8 @@ pub struct BlockHeader {
     pub magic: [u8; 4],
     /// [`Contents`].
     pub contents: u16,
-    /// 0: uncompressed, 1: zstd, 2: threads and rows in zstd streams.
+    /// 0: uncompressed, 1: zstd, 2: zstd with the frames of the first block as dictionary, 3: threads and rows in zstd streams, 4: the
+    /// start of an index block, then zstd.
     pub codec: u16,
     /// The offset in the file, in bytes, of the last index block before this block; 0 if there is none.
     pub index: u64,
@@ -222,22 +230,28 @@ impl BlockHeader {
 /// Reads the frames of blocks. Its buffers are reused. The blocks of a zstd stream are read one after another.
 #[derive(Default)]
 pub struct Unsealer {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
     threads: Stream,
-    /// Of rows, or of a state: a stream of rows ends before a state.
     rows: Stream,
     /// The checksum of the payload that the next part of the stream follows. `None` if it was not read.
     before: Option<u32>,
-    /// The next part of the state; 0 if the one before was not read.
-    next: u16,
     model: frame_codec::Model,
+    /// With the frames of the first block of the file, if it was read.
+    based: Option<zstd::bulk::Decompressor<'static>>,
 }
 
 impl Unsealer {
+    /// Takes the contents of the first block of the file, which the tables of states need. Empty if it is damaged.
+    pub fn begin(&mut self, first: &[u8]) {
+        let base = &first[..first.len().min(limits::STATE_BASE)];
+        self.based = (!base.is_empty()).then(|| zstd::bulk::Decompressor::with_dictionary(base).ok()).flatten();
+    }
+
     /// Reads the frames of a payload into `frames`, whose earlier contents are dropped. `frames` is empty after an error.
     /// Fails if the payload is damaged or was stored in an unknown way.
     pub fn frames(&mut self, header: &BlockHeader, payload: &[u8], frames: &mut Vec<u8>) -> Result<(), Damage> {
         frames.clear();
-        let (before, next) = (self.before.take(), std::mem::take(&mut self.next));
+        let before = self.before.take();
         header.check(payload)?;
         let plain = header.plain as usize;
         let read = match header.codec {
@@ -245,10 +259,13 @@ impl Unsealer {
                 frames.extend_from_slice(payload);
                 Some(())
             }
-            codec::ZSTD if ![0, next].contains(&header.part) => return Err(Damage::Base),
-            codec::ZSTD => self.rows.read(header.part == 0, payload, plain).map(|plain| {
-                frames.extend_from_slice(plain);
-                self.next = header.part.wrapping_add(1);
+            codec::ZSTD => decompress(&mut self.zstd, payload, plain, frames),
+            codec::BASED if self.based.is_none() => return Err(Damage::Base),
+            codec::BASED => decompress(&mut self.based, payload, plain, frames),
+            codec::INDEX => payload.split_at_checked(INDEX_HEAD).and_then(|(head, rest)| {
+                decompress(&mut self.zstd, rest, plain.saturating_sub(INDEX_HEAD), frames)?;
+                frames.splice(..0, head.iter().copied());
+                Some(())
             }),
             codec::ROWS => {
                 let (threads, rows) = self.threads.threads(header, payload, before)?;
@@ -265,7 +282,7 @@ impl Unsealer {
             return Ok(());
         }
         frames.clear();
-        (self.before, self.next) = (None, 0);
+        self.before = None;
         Err(Damage::Contents)
     }
 }
@@ -341,6 +358,24 @@ impl Stream {
     }
 }
 
+/// Decompresses at most this many bytes into a buffer.
+fn decompress(
+    zstd: &mut Option<zstd::bulk::Decompressor<'static>>,
+    payload: &[u8],
+    most: usize,
+    to: &mut Vec<u8>,
+) -> Option<()> {
+    let zstd = match zstd {
+        Some(zstd) => zstd,
+        None => zstd.insert(zstd::bulk::Decompressor::new().ok()?),
+    };
+    to.clear();
+    // The size in the zstd frame is untrusted beyond this limit.
+    let room = zstd::bulk::Decompressor::upper_bound(payload).unwrap_or(most).min(most);
+    to.reserve(room);
+    zstd.decompress_to_buffer(payload, to).ok().filter(|_| to.len() <= most).map(drop)
+}
+
 /// Why the frames of a block cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
@@ -348,7 +383,7 @@ pub enum Damage {
     NotABlock,
     #[error("bad checksum")]
     Checksum,
-    /// A part of a zstd stream whose earlier parts were not read.
+    /// A part of a zstd stream whose earlier parts were not read, or tables without the first block of the file.
     #[error("follows a damaged block")]
     Base,
     #[error("contents do not match the header")]

@@ -1,8 +1,10 @@
 //! Frames as the blocks of a file.
 
-use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, RowsHead, codec, crc};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, RowsHead, codec, crc};
 use super::frame_codec;
 use super::index::IndexEntry;
+use crate::frame::FrameRef;
+use crate::frame::host::StatePart;
 use crate::limits;
 use std::io;
 use zerocopy::IntoBytes;
@@ -11,7 +13,11 @@ use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get
 
 /// Compresses frames into blocks. Its buffers are reused.
 pub(super) struct Sealer {
-    /// The zstd streams of the threads and rows in the blocks of frames. A state goes through the second one.
+    zstd: zstd::bulk::Compressor<'static>,
+    /// For the tables of states, and the start of the frames of the first block, which resemble them.
+    based: zstd::bulk::Compressor<'static>,
+    base: Vec<u8>,
+    /// The zstd streams of the threads and rows in the blocks of frames.
     streams: [CCtx<'static>; 2],
     /// The number of their next block, the bytes of frames in them, the latest time at the first block, and the checksum of the last
     /// payload.
@@ -39,13 +45,6 @@ fn zstd_error(code: usize) -> io::Error {
     io::Error::other(get_error_name(code))
 }
 
-/// Begins a stream.
-fn begin(stream: &mut CCtx<'_>, level: i32) -> io::Result<()> {
-    stream.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
-    stream.set_parameter(CParameter::CompressionLevel(level)).map_err(zstd_error)?;
-    Ok(())
-}
-
 /// Appends the next part of a stream.
 fn compress(stream: &mut CCtx<'_>, part: &[u8], packed: &mut Vec<u8>) -> io::Result<()> {
     // Beyond the bound: the end of the last block in the stream, and an empty block that ends the flush.
@@ -69,6 +68,9 @@ impl Sealer {
             Ok::<_, io::Error>(stream)
         };
         Ok(Sealer {
+            zstd: zstd::bulk::Compressor::new(LEVEL)?,
+            based: zstd::bulk::Compressor::new(LEVEL)?,
+            base: Vec::new(),
             streams: [stream(limits::THREADS_WINDOW)?, stream(limits::STREAM_WINDOW)?],
             part: 0,
             streamed: 0,
@@ -84,8 +86,8 @@ impl Sealer {
         })
     }
 
-    /// Begins a new stream of frames: a reader may begin here.
-    fn restart(&mut self) {
+    /// Begins a new stream: a reader may begin here.
+    pub(super) fn restart(&mut self) {
         (self.part, self.streamed, self.before) = (0, 0, 0);
     }
 
@@ -100,7 +102,10 @@ impl Sealer {
         if self.part == 0 {
             self.model.restart();
             self.began_ns = entry.last_ns;
-            self.streams.iter_mut().try_for_each(|stream| begin(stream, self.level))?;
+            for stream in &mut self.streams {
+                stream.reset(ResetDirective::SessionOnly).map_err(zstd_error)?;
+                stream.set_parameter(CParameter::CompressionLevel(self.level)).map_err(zstd_error)?;
+            }
         }
         let Sealer { streams: [of_threads, of_rows], threads, rows, packed, .. } = self;
         threads.clear();
@@ -118,26 +123,44 @@ impl Sealer {
         let block = self.block(entry, 1, codec::ROWS, frames.len(), &self.packed);
         (self.part, self.before) = (self.part + 1, crc(&self.packed));
         self.streamed += frames.len();
+        self.begin(frames);
         Ok(block)
     }
 
     /// The bytes of a block of a state. `entry` gives the contents and the part; the last argument is the number of parts
     /// ([`BlockHeader::parts`]).
     pub(super) fn seal_state(&mut self, entry: &IndexEntry, frames: &[u8], parts: u16) -> io::Result<Vec<u8>> {
-        let [_, stream] = &mut self.streams;
-        if entry.part == 0 {
-            begin(stream, self.level)?;
-        }
         self.packed.clear();
-        compress(stream, frames, &mut self.packed)?;
-        self.restart();
-        Ok(self.block(entry, parts, codec::ZSTD, frames.len(), &self.packed))
+        self.packed.reserve(zstd::zstd_safe::compress_bound(frames.len()));
+        let is_part = |(part, _): (FrameRef<'_>, &[u8])| part.header.slot == StatePart::TABLES;
+        let tables = FrameRef::first(frames).is_some_and(is_part);
+        let codec = if self.base.is_empty() || !tables {
+            self.zstd.set_compression_level(self.level)?;
+            self.zstd.compress_to_buffer(frames, &mut self.packed)?;
+            codec::ZSTD
+        } else {
+            self.based.set_dictionary(self.level, &self.base)?;
+            self.based.compress_to_buffer(frames, &mut self.packed)?;
+            codec::BASED
+        };
+        self.begin(frames);
+        Ok(self.block(entry, parts, codec, frames.len(), &self.packed))
     }
 
-    pub(super) fn seal_index(&self, payload: &[u8]) -> io::Result<Vec<u8>> {
+    /// Keeps the frames of the first block.
+    fn begin(&mut self, frames: &[u8]) {
+        if self.base.is_empty() {
+            self.base.extend_from_slice(&frames[..frames.len().min(limits::STATE_BASE)]);
+        }
+    }
+
+    pub(super) fn seal_index(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
+        let (head, rest) = payload.split_at(INDEX_HEAD);
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(rest.len()));
+        self.zstd.compress_to_buffer(rest, &mut self.packed)?;
         let entry = IndexEntry { contents: Contents::Index as u16, first_ns: u64::MAX, ..IndexEntry::default() };
-        let packed = zstd::bulk::compress(payload, LEVEL)?;
-        Ok(self.block(&entry, 1, codec::ZSTD, payload.len(), &packed))
+        Ok(self.block(&entry, 1, codec::INDEX, payload.len(), &[head, &self.packed].concat()))
     }
 
     pub(super) fn seal_summary(&self) -> Vec<u8> {

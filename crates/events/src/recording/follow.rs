@@ -4,7 +4,7 @@
 //! The writer holds a lock on the open file (an open file description lock, fcntl(2)). The kernel releases it with the last
 //! descriptor, even after a kill. A reader only tests the lock and takes none.
 
-use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError};
+use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
 use super::disk::{self, Unreadable};
 use crate::limits;
 use rustix::fs::{SeekFrom, seek};
@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The time between two checks of a followed file.
@@ -102,13 +102,15 @@ pub struct RecordingFile {
     pub header: FileHeader,
     /// The largest size seen, in bytes.
     pub size: u64,
+    /// The frames of the first block.
+    first: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl RecordingFile {
     pub fn open(file: File) -> Result<RecordingFile, OpenError> {
         let header = FileHeader::read(&start_of(&file)?)?;
         let size = length(&file)?;
-        Ok(RecordingFile { file: Arc::new(file), header, size })
+        Ok(RecordingFile { file: Arc::new(file), header, size, first: Arc::default() })
     }
 
     pub fn writing(&self) -> Writing {
@@ -127,21 +129,41 @@ impl RecordingFile {
 
     /// The header of the block at an offset. `None` if there is none.
     pub(super) fn block_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
-        Ok(BlockHeader::read(&self.bytes(at, HEADER)?, self.header.short_id()))
-    }
-
-    /// The payload of the block at an offset, with its header. `None` if there is none.
-    pub(super) fn block(&self, at: u64) -> io::Result<Option<(BlockHeader, Vec<u8>)>> {
-        let Some(header) = self.block_header(at)? else { return Ok(None) };
-        Ok(Some((header, self.bytes(at + HEADER as u64, header.stored as usize)?)))
-    }
-
-    /// The bytes at an offset; fewer if the file ends in them. Unreadable ones are zeros.
-    pub(super) fn bytes(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
+        let mut bytes = [0; HEADER];
         let length = self.read_at(at, &mut bytes, &mut |_, _| {})?;
-        bytes.truncate(length);
-        Ok(bytes)
+        Ok(BlockHeader::read(&bytes[..length], self.header.short_id()))
+    }
+
+    /// The contents of the block at an offset, with this header. `None` if `unsealer` cannot read it.
+    pub(super) fn contents(
+        &self,
+        at: u64,
+        header: &BlockHeader,
+        unsealer: &mut Unsealer,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let (payload, mut contents) = (self.payload(at, header)?, Vec::new());
+        Ok(unsealer.frames(header, &payload, &mut contents).is_ok().then_some(contents))
+    }
+
+    /// The payload of the block at an offset, with this header; less if the file ends in it.
+    pub(super) fn payload(&self, at: u64, header: &BlockHeader) -> io::Result<Vec<u8>> {
+        let mut payload = vec![0; header.stored as usize];
+        let length = self.read_at(at + HEADER as u64, &mut payload, &mut |_, _| {})?;
+        payload.truncate(length);
+        Ok(payload)
+    }
+
+    /// An unsealer for the blocks from an offset on, states among them.
+    pub fn unsealer_at(&self, at: u64) -> Unsealer {
+        let (first, mut unsealer) = (HEADER as u64, Unsealer::default());
+        let read = || {
+            let header = self.block_header(first).ok()??;
+            self.contents(first, &header, &mut Unsealer::default()).ok()?
+        };
+        if at > first {
+            unsealer.begin(self.first.get_or_init(|| read().unwrap_or_default()));
+        }
+        unsealer
     }
 
     /// The current size of the file in bytes.

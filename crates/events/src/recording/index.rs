@@ -2,7 +2,7 @@
 //!
 //! Index blocks follow the blocks that they describe. The header of each leads to the one before. `docs/RECORDING.md` specifies them.
 
-use super::block::{BlockHeader, Contents, HEADER};
+use super::block::{BlockHeader, Contents, HEADER, INDEX_HEAD};
 use crate::event::bpf::unprobed::KIND;
 use crate::frame::host::{Counters, FIRST_KIND, HostFrame};
 use crate::frame::{FrameRef, Frames};
@@ -94,12 +94,10 @@ impl Totals {
     }
 }
 
-const _: () = assert!(size_of::<IndexEntry>() == 168 && size_of::<Totals>() == 288);
+const _: () = assert!(size_of::<IndexEntry>() == 168 && size_of::<Totals>() == INDEX_HEAD);
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IndexBlock {
-    /// The offset of the index block before it; 0 if there is none. It is in the header.
-    pub link: u64,
     /// The sums of all blocks before the ones that it describes.
     pub before: Totals,
     /// The blocks that it describes, in the order of the file.
@@ -112,7 +110,7 @@ impl IndexBlock {
         let (before, rest) = Totals::read_from_prefix(payload).ok()?;
         let (entries, rest) = rest.as_chunks();
         let entries = entries.iter().map(|bytes: &[u8; size_of::<IndexEntry>()]| zerocopy::transmute!(*bytes));
-        rest.is_empty().then(|| IndexBlock { link: 0, before, entries: entries.collect() })
+        rest.is_empty().then(|| IndexBlock { before, entries: entries.collect() })
     }
 }
 

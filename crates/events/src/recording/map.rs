@@ -1,13 +1,14 @@
 //! Finds places in a recording file by its index, with few reads. If the file has no end or its index is damaged, the headers of
 //! its blocks are used instead.
 
-use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, OpenError, ThreadReader, Unsealer};
+use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer};
 use super::follow::RecordingFile;
 use super::index::{IndexBlock, IndexEntry, Totals, entry_of, together};
 use crate::limits;
 use std::fs::File;
 use std::io;
 use tracetui_shared::header::FrameHeader;
+use zerocopy::FromBytes;
 
 pub struct Map {
     pub file: RecordingFile,
@@ -36,7 +37,7 @@ impl Map {
         let last = if summary.is_some() { summary } else { map.last_header(size)? };
         let index = last.map(|header| header.index);
         if let Some(at) = index.filter(|at| *at != 0)
-            && let Some(block) = map.index_block(at, &mut Unsealer::default())?
+            && let Some(block) = map.index_block(at)?
         {
             map.last = Some((at, block));
         }
@@ -53,75 +54,92 @@ impl Map {
         if let Some(found) = last_state(last.unwrap_or_default().last_ns, &self.rest, ns) {
             return Ok(Some(found));
         }
-        for block in self.index() {
-            let (_, IndexBlock { before, entries, .. }) = block?;
-            let found = if before.last_ns < ns { last_state(before.last_ns, &entries, ns) } else { None };
-            if found.is_some() {
-                return Ok(found);
+        for head in self.heads() {
+            let (at, before) = head?;
+            if before.last_ns >= ns {
+                continue;
+            }
+            let Some(block) = self.index_block(at)? else { return Ok(None) };
+            if let Some(found) = last_state(block.before.last_ns, &block.entries, ns) {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// The index blocks, beginning with the first: the offset of each, and the sums before the blocks that it describes. If one is
-    /// damaged, only those after it.
+    /// The index blocks, beginning with the first: the offset of each, and the sums before the blocks that it describes.
     pub fn spine(&self) -> io::Result<Vec<(u64, Totals)>> {
-        let mut spine = self.index().map(|block| block.map(|(at, block)| (at, block.before))).collect::<io::Result<Vec<_>>>()?;
+        let mut spine = self.heads().collect::<io::Result<Vec<_>>>()?;
         spine.reverse();
         Ok(spine)
     }
 
-    /// The index blocks with their offsets, beginning with the last.
-    fn index(&self) -> impl Iterator<Item = io::Result<(u64, IndexBlock)>> {
-        let (mut next, mut unsealer) = (self.last.as_ref().map_or(0, |(at, _)| *at), Unsealer::default());
-        let block = move || {
+    /// The index blocks, beginning with the last, without a check of their checksums.
+    fn heads(&self) -> impl Iterator<Item = io::Result<(u64, Totals)>> {
+        let mut next = self.last.as_ref().map_or(0, |(at, _)| *at);
+        let head = move || {
             let at = std::mem::take(&mut next);
-            let block = self.index_block(at, &mut unsealer).transpose()?;
-            Some(block.map(|block| {
-                next = if block.link < at { block.link } else { 0 };
-                (at, block)
+            let head = self.index_head(at).transpose()?;
+            Some(head.map(|(link, before)| {
+                next = if link < at { link } else { 0 };
+                (at, before)
             }))
         };
-        std::iter::from_fn(block).take(limits::INDEX_STEPS)
+        std::iter::from_fn(head).take(limits::INDEX_STEPS)
     }
 
     /// The index block at an offset. `None` if it is damaged or there is none.
-    pub fn index_block(&self, at: u64, unsealer: &mut Unsealer) -> io::Result<Option<IndexBlock>> {
-        let Some(header) = self.file.block_header(at)? else { return Ok(None) };
-        if header.contents != Contents::Index as u16 || header.stored.max(header.plain) as usize > limits::INDEX_MAX {
-            return Ok(None);
-        }
-        let (payload, mut plain) = (self.file.bytes(at + HEADER as u64, header.stored as usize)?, Vec::new());
-        let read = unsealer.frames(&header, &payload, &mut plain).ok();
-        let block = read.and_then(|()| IndexBlock::read(&plain)).map(|block| IndexBlock { link: header.index, ..block });
+    pub fn index_block(&self, at: u64) -> io::Result<Option<IndexBlock>> {
+        let Some(header) = self.index_header(at)? else { return Ok(None) };
+        let payload = self.file.contents(at, &header, &mut Unsealer::default())?;
+        let block = payload.and_then(|payload| IndexBlock::read(&payload));
         Ok(block.filter(|block| block.entries.iter().all(|entry| entry.offset < at)))
+    }
+
+    /// The offset of the index block before, and the sums, in the index block at an offset. `None` if there is none.
+    fn index_head(&self, at: u64) -> io::Result<Option<(u64, Totals)>> {
+        let Some(header) = self.index_header(at)? else { return Ok(None) };
+        let mut bytes = [0; INDEX_HEAD];
+        let whole = self.file.read_at(at + HEADER as u64, &mut bytes, &mut |_, _| {})? == INDEX_HEAD;
+        let before = Totals::read_from_bytes(&bytes).ok().filter(|_| whole && header.plain as usize >= INDEX_HEAD);
+        Ok(before.map(|before| (header.index, before)))
+    }
+
+    fn index_header(&self, at: u64) -> io::Result<Option<BlockHeader>> {
+        let index = |header: &BlockHeader| {
+            let size = header.stored.max(header.plain) as usize;
+            header.contents == Contents::Index as u16 && size <= limits::INDEX_MAX
+        };
+        Ok(self.file.block_header(at)?.filter(index))
     }
 
     /// The frames of a block. `None` if they are damaged, or if `unsealer` did not read the earlier blocks of its zstd stream.
     pub fn frames(&self, entry: &IndexEntry, unsealer: &mut Unsealer) -> io::Result<Option<Vec<u8>>> {
-        let mut frames = Vec::new();
-        let block = self.file.block(entry.offset)?;
-        let read = block.and_then(|(header, payload)| unsealer.frames(&header, &payload, &mut frames).ok());
-        Ok(read.map(|()| frames))
+        let Some(header) = self.file.block_header(entry.offset)? else { return Ok(None) };
+        self.file.contents(entry.offset, &header, unsealer)
     }
 
     /// The headers of the threads in a block of frames. `None` if they are damaged, or if `reader` did not read the earlier blocks of
     /// their stream.
     pub fn threads(&self, entry: &IndexEntry, reader: &mut ThreadReader) -> io::Result<Option<Vec<FrameHeader>>> {
-        let block = self.file.block(entry.offset)?;
-        Ok(block.and_then(|(header, payload)| reader.threads(&header, &payload).ok()))
+        let Some(header) = self.file.block_header(entry.offset)? else { return Ok(None) };
+        let payload = self.file.payload(entry.offset, &header)?;
+        Ok(reader.threads(&header, &payload).ok())
     }
 
     /// The last block header in the file. Also `None` if the end of the file is damaged.
     fn last_header(&self, size: u64) -> io::Result<Option<BlockHeader>> {
         let mut until = size;
         let start = size.saturating_sub(limits::TAIL_MAX).max(HEADER as u64);
+        let mut window = Window::new(&self.file);
         while until > start {
             let from = until.saturating_sub(limits::BLOCK as u64).max(start);
-            // A header may end after the part in which it begins.
-            let bytes = self.file.bytes(from, (until - from) as usize + HEADER)?;
-            let read = |at| BlockHeader::read(&bytes[at..], self.file.header.short_id());
-            let found = memchr::memmem::rfind_iter(&bytes, &BLOCK_MAGIC).find_map(read);
+            let mut found = None;
+            let mut at = from;
+            while let Some((here, header)) = window.header_between(at, until, self.file.header.short_id())? {
+                found = Some(header);
+                at = here + 1;
+            }
             if found.is_some() {
                 return Ok(found);
             }
@@ -137,7 +155,10 @@ impl Map {
             self.totals = sums(block);
             at = offset + self.file.block_header(*offset)?.map_or(0, |header| (HEADER + header.padded()) as u64);
         }
-        while let Some((here, header)) = self.header_between(at, size)? {
+        let file = self.file.clone();
+        let mut window = Window::new(&file);
+        // Usually a block begins here. After damaged bytes, the next one begins somewhere later.
+        while let Some((here, header)) = window.header_between(at, size, self.file.header.short_id())? {
             let next = here + (HEADER + header.padded()) as u64;
             if next > size {
                 break;
@@ -154,23 +175,58 @@ impl Map {
         }
         Ok(())
     }
+}
 
-    /// The first block header that begins between two offsets. Usually it is at the first one. After damaged bytes it is somewhere
-    /// later, mostly close.
-    fn header_between(&self, mut from: u64, until: u64) -> io::Result<Option<(u64, BlockHeader)>> {
-        let mut ahead = HEADER;
+/// Searches a file for headers. It reads ahead, and farther if the last header was close.
+struct Window<'a> {
+    file: &'a RecordingFile,
+    at: u64,
+    bytes: Vec<u8>,
+    ahead: usize,
+}
+
+impl<'a> Window<'a> {
+    /// The least to read ahead: enough for a header if blocks are large.
+    const LEAST: usize = 256;
+
+    fn new(file: &'a RecordingFile) -> Window<'a> {
+        Window { file, at: 0, bytes: Vec::new(), ahead: Window::LEAST }
+    }
+
+    /// The first block header that begins between two offsets.
+    fn header_between(&mut self, mut from: u64, until: u64, file: u64) -> io::Result<Option<(u64, BlockHeader)>> {
+        self.ahead = Window::LEAST;
         while from < until {
-            let bytes = self.file.bytes(from, ahead)?;
-            let mut starts = memchr::memmem::find_iter(&bytes, &BLOCK_MAGIC).map(|at| (from + at as u64, at));
-            let read = |at| BlockHeader::read(&bytes[at..], self.file.header.short_id());
-            let found = starts.find_map(|(here, at)| Some((here, read(at)?)));
-            if found.is_some() || bytes.len() < HEADER {
-                return Ok(found.filter(|(here, _)| *here < until));
+            let bytes = self.from(from)?;
+            let starts = bytes.len().saturating_sub(HEADER - 1).min((until - from).min(usize::MAX as u64) as usize);
+            if starts == 0 {
+                return Ok(None);
             }
-            from = self.file.data_from(from + (bytes.len() + 1 - HEADER) as u64);
-            ahead = (4 * ahead).min(limits::BLOCK);
+            let mut candidates = memchr::memmem::find_iter(bytes, &BLOCK_MAGIC).take_while(|at| *at < starts);
+            let found = candidates.find_map(|at| Some((from + at as u64, BlockHeader::read(&bytes[at..], file)?)));
+            if found.is_some() {
+                return Ok(found);
+            }
+            from = self.file.data_from(from + starts as u64);
         }
         Ok(None)
+    }
+
+    /// The bytes from an offset on: at least a header, unless the file ends there.
+    fn from(&mut self, from: u64) -> io::Result<&[u8]> {
+        let known = from.checked_sub(self.at).and_then(|skipped| usize::try_from(skipped).ok());
+        if let Some(skipped) = known.filter(|skipped| skipped.saturating_add(HEADER) <= self.bytes.len()) {
+            return Ok(&self.bytes[skipped..]);
+        }
+        let data = self.file.hole_from(from).map_or(u64::MAX, |hole| hole - from);
+        let most = usize::try_from(data).unwrap_or(usize::MAX).min(self.ahead);
+        // A header that begins in the last bytes of the data may end beyond them.
+        self.bytes.resize(most.max(2 * HEADER), 0);
+        self.ahead = (2 * self.ahead).min(limits::BLOCK);
+        let length = self.file.read_at(from, &mut self.bytes, &mut |_, _| {})?;
+        self.bytes.truncate(length);
+        self.at = from;
+        Ok(&self.bytes)
     }
 }
 

@@ -72,9 +72,11 @@ impl<R: Read> Reader<R> {
         Ok(Reader::of(input, header))
     }
 
-    /// Continues at a block, `offset` bytes from the start of a file with this header.
-    pub fn resume(reader: R, header: FileHeader, offset: u64) -> Reader<R> {
-        Reader::of(Input { reader, bytes: Vec::new(), start: 0, offset, holes: None }, header)
+    /// Continues at a block, `offset` bytes from the start of a file with this header. `unsealer` knows the first block, if states
+    /// are to be read ([`Unsealer::begin`]).
+    pub fn resume(reader: R, header: FileHeader, unsealer: Unsealer, offset: u64) -> Reader<R> {
+        let input = Input { reader, bytes: Vec::new(), start: 0, offset, holes: None };
+        Reader { unsealer, ..Reader::of(input, header) }
     }
 
     /// Skips the holes of a sparse file without reading them.
@@ -208,7 +210,7 @@ impl<R: Read> Reader<R> {
             }
             Some(Contents::State | Contents::End) if !self.states_skipped => {
                 match self.unsealer.frames(&block, payload, &mut self.plain) {
-                    // The state is not whole.
+                    // Without the first block, the state has no tables.
                     Err(Damage::Base) => Ok(()),
                     read => read,
                 }
@@ -216,6 +218,9 @@ impl<R: Read> Reader<R> {
             _ => block.check(payload),
         };
         let (offset, bytes) = (self.input.offset, (HEADER + block.padded()) as u64);
+        if offset == HEADER as u64 {
+            self.unsealer.begin(if contents == Some(Contents::Frames) { &self.frames } else { &self.plain });
+        }
         self.input.skip(HEADER + block.padded());
         self.blocks += 1;
         let Some(contents) = contents else { return Ok(()) };

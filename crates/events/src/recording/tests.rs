@@ -195,7 +195,7 @@ fn the_index_leads_to_the_state_before_a_time_unless_it_is_damaged() {
 }
 
 #[test]
-fn what_is_no_recording_is_refused_and_a_state_needs_no_other_block() {
+fn what_is_no_recording_is_refused_and_a_state_has_no_tables() {
     let error = |bytes: &[u8]| Reader::new(bytes).err().map(|error| error.to_string());
     let message = |error: NotARecording| Some(error.to_string());
     assert_eq!(error(b""), message(NotARecording::Magic));
@@ -210,20 +210,27 @@ fn what_is_no_recording_is_refused_and_a_state_needs_no_other_block() {
     let mut other = file.clone();
     other[20] ^= 1;
     assert_eq!(error(&other), message(NotARecording::Checksum));
-    // A state is whole without the blocks before it, and nothing without one of its own.
-    let whole = state(50_000);
+    // A state has no tables without the first block.
+    let (facts, tables) = (state(20_000), state(30_000));
+    let mut whole = facts.clone();
+    tables.frames().for_each(|part| {
+        whole.push(FrameHeader { slot: StatePart::TABLES, ..part.header }, part.payload);
+    });
     let mut writer = Writer::new(Vec::new(), &FileHeader::new(ID, 7)).expect("memory");
     opens(2).iter().for_each(|batch| writer.batch(batch).expect("memory"));
     writer.state(&whole).expect("memory");
     let (mut file, _) = writer.end(&whole).expect("memory");
     assert_eq!(read(&file[..]).states, [whole.len()]);
     let at = map(&file).state_before(u64::MAX).expect("readable").expect("a state");
-    let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), at);
-    assert!(matches!(reader.next(), Ok(Some(Item::State(state))) if state == whole));
+    let of = |at, unsealer| {
+        let mut reader = Reader::resume(&file[at as usize..], FileHeader::new(ID, 7), unsealer, at);
+        let Ok(Some(Item::State(state))) = reader.next() else { panic!("a state") };
+        state.len()
+    };
+    assert_eq!(of(at, map(&file).file.unsealer_at(at)), whole.len());
+    assert_eq!(of(at, Unsealer::default()), facts.len());
     file[2 * HEADER + 9] ^= 1;
-    assert_eq!(read(&file[..]).states, [whole.len()]);
-    file[at as usize + HEADER + 9] ^= 1;
-    assert_eq!(read(&file[..]).states, [0; 0]);
+    assert_eq!(read(&file[..]).states, [facts.len()]);
 }
 
 #[test]
@@ -265,7 +272,7 @@ fn a_damaged_block_is_skipped_and_reported() {
 #[test]
 fn the_blocks_of_a_stream_are_read_in_a_row() {
     let map = map(&many(100).file);
-    let index = |(at, _)| map.index_block(at, &mut Unsealer::default()).expect("readable").expect("whole").entries;
+    let index = |(at, _)| map.index_block(at).expect("readable").expect("whole").entries;
     let entries: Vec<_> = map.spine().expect("readable").into_iter().flat_map(index).collect();
     let (mut all, mut again, mut threads, mut next) =
         (Unsealer::default(), Unsealer::default(), ThreadReader::default(), 0);
@@ -577,7 +584,7 @@ fn holes_of_a_sparse_file_are_not_read() {
         let from = FileFrom::new(followed.opened(), HEADER as u64, Unreadable::default());
         let (sparse, bytes) = (from.holes(), Arc::new(AtomicU64::new(0)));
         let counted = Counted(from, Arc::clone(&bytes));
-        let mut reader = Reader::resume(counted, header, HEADER as u64).over_holes(sparse);
+        let mut reader = Reader::resume(counted, header, Unsealer::default(), HEADER as u64).over_holes(sparse);
         let (mut frames, mut found) = (Vec::new(), 0);
         while let Some(item) = reader.next().expect("readable") {
             match item {

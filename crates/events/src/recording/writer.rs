@@ -89,6 +89,7 @@ impl<W: Write> Writer<W> {
         self.flush()?;
         let before = self.written;
         self.parts(Contents::State, state)?;
+        self.sealer.restart();
         self.state_stored = self.written - before;
         self.since_state = 0;
         Ok(())
@@ -134,10 +135,22 @@ impl<W: Write> Writer<W> {
 
     fn parts(&mut self, contents: Contents, state: &Batch) -> io::Result<()> {
         self.flush()?;
-        let count = u16::try_from(state.frames().count()).map_err(|_| io::Error::other("the state is too large"))?;
-        for (at, part) in (0..count).zip(state.frames()) {
-            let entry = IndexEntry { part: at, ..self.indexer.look(contents, part.bytes) };
-            let block = self.sealer.seal_state(&entry, part.bytes, count)?;
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let (mut start, mut end, mut slot) = (0, 0, None);
+        for (offset, frame) in state.frames_with_offsets() {
+            // Tables have blocks of their own.
+            let other = slot.replace(frame.header.slot).is_some_and(|slot| slot != frame.header.slot);
+            if end - start >= limits::BLOCK || other {
+                parts.push(&state.bytes()[start..end]);
+                start = offset;
+            }
+            end = offset + frame.bytes.len().next_multiple_of(8);
+        }
+        parts.push(&state.bytes()[start..end]);
+        let count = u16::try_from(parts.len()).map_err(|_| io::Error::other("the state is too large"))?;
+        for (at, part) in (0..count).zip(parts) {
+            let entry = IndexEntry { part: at, ..self.indexer.look(contents, part) };
+            let block = self.sealer.seal_state(&entry, part, count)?;
             self.put(entry, &block)?;
         }
         Ok(())
