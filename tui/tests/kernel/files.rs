@@ -1,7 +1,7 @@
 //! Calls that change names and attributes of files.
 
 use crate::prelude::*;
-use crate::recording::traced;
+use crate::recording::{events, traced};
 use crate::traced::{check_nothing_lost, is_attached};
 
 const FILES: [&str; 2] = ["--kind", "file"];

@@ -4,6 +4,16 @@ use crate::command::on_terminal;
 use crate::confine::Guarded;
 use crate::prelude::*;
 
+/// The events of JSON output.
+pub(crate) fn events(output: &[u8]) -> Vec<Value> {
+    let lines = text(output);
+    lines
+        .lines()
+        .filter(|line| line.contains("\"kind\""))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
 pub(crate) fn traced(args: &[&str], change: impl FnOnce(&mut Command)) -> Option<Output> {
     let mut command = may_trace().then(tracetui)?;
     command.args(args).stdin(Stdio::null());

@@ -1,16 +1,7 @@
 //! Kernel stacks, with the names that were right at that time.
 
 use crate::prelude::*;
-use crate::recording::traced;
-
-fn events(output: &[u8]) -> Vec<Value> {
-    let lines = text(output);
-    lines
-        .lines()
-        .filter(|line| line.contains("\"kind\""))
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect()
-}
+use crate::recording::{events, traced};
 
 fn names(event: &Value) -> Vec<String> {
     let calls = event["stack"].as_array().into_iter().flatten();
