@@ -99,6 +99,7 @@ mod registers {
     pub(super) const ARGS: [usize; 6] = [14, 13, 12, 7, 9, 8];
     /// Holds the number of the call that may be restarted.
     pub(super) const RESTART: Option<usize> = Some(15);
+    pub(super) const NUMBER_SET: Option<u64> = None;
     /// The instruction that enters the kernel.
     pub(super) const ENTER: &[u8] = &[0x0f, 0x05];
 }
@@ -113,11 +114,14 @@ mod registers {
     pub(super) const RESULT: usize = 0;
     pub(super) const ARGS: [usize; 6] = [0, 1, 2, 3, 4, 5];
     pub(super) const RESTART: Option<usize> = None;
+    /// `NT_ARM_SYSTEM_CALL`: the number at the entry. The kernel replaces that of a register by restart_syscall(2) if the thread
+    /// waited with a timeout (`setup_restart_syscall`).
+    pub(super) const NUMBER_SET: Option<u64> = Some(0x404);
     /// The instruction that enters the kernel.
     pub(super) const ENTER: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
 }
 
-use registers::{ARGS, ENTER, INSTRUCTION, NUMBER, RESTART, RESULT, Registers, STACK};
+use registers::{ARGS, ENTER, INSTRUCTION, NUMBER, NUMBER_SET, RESTART, RESULT, Registers, STACK};
 
 struct Held {
     tid: i32,
@@ -147,11 +151,7 @@ impl Held {
                 memory.read_exact_at(&mut code, *place).is_ok() && code == ENTER
             };
             if let Some(enter) = places.into_iter().find(enters) {
-                let held = Held { tid, memory, saved, enter };
-                // On aarch64, restart_syscall(2) replaces the first call if the thread waited with a timeout
-                // (`setup_restart_syscall`).
-                held.call(libc::SYS_getpid, &[]);
-                return Some(held);
+                return Some(Held { tid, memory, saved, enter });
             }
             ptrace(request::CONT, tid, 0, 0);
             std::thread::sleep(Duration::from_millis(20));
@@ -173,10 +173,15 @@ impl Held {
         RESTART.into_iter().for_each(|at| registers[at] = u64::MAX);
         ARGS.iter().zip(args).for_each(|(at, value)| registers[*at] = *value);
         write_registers(self.tid, &registers);
+        let (mut number, mut entered) = (number as i32, false);
+        let mut place = libc::iovec { iov_base: (&raw mut number).cast(), iov_len: size_of::<i32>() };
         // To its entry, and to its end.
         for _ in 0..2 {
             ptrace(request::SYSCALL, self.tid, 0, 0);
             assert_eq!(wait(self.tid), libc::SIGTRAP | 0x80, "of {number}");
+            if let Some(set) = NUMBER_SET.filter(|_| !std::mem::replace(&mut entered, true)) {
+                ptrace(request::SETREGSET, self.tid, set, &raw mut place as u64);
+            }
         }
         let result = read_registers(self.tid)[RESULT] as i64;
         let pending = Thread::all(self.tid).into_iter().find(|thread| thread.tid == self.tid);
