@@ -92,10 +92,15 @@ pub(super) struct Group {
     probes: &'static [Probe],
 }
 
-/// The places of a program at a function that gets a file.
+/// The places of a program at a function that gets a file. From 5.12 on, a program at [`AttachPoint::Exit`] can be preempted, and is
+/// then skipped for other tasks, so it is the last resort.
 macro_rules! at_file {
     ($function:literal) => {
-        &[(Way::Typed, Exit($function)), (Way::Functions, Functions(&[$function]))]
+        &[
+            (Way::Typed, Functions(&[$function])),
+            (Way::Functions, Functions(&[$function])),
+            (Way::Classic, Exit($function)),
+        ]
     };
 }
 
@@ -405,7 +410,8 @@ impl Probe {
 
     /// Whether the program can be preempted at a place often enough that records wait longer to be ordered. `tracepoints` says whether
     /// this kernel can preempt programs at tracepoints. A program that only repairs is too rare to wait for. (From 5.12 on, programs
-    /// at [`AttachPoint::Exit`] can be preempted too. There is one, at `dev_change_xdp_fd`, which is rarely called.)
+    /// at [`AttachPoint::Exit`] can be preempted too. They are used at `dev_change_xdp_fd`, which is rarely called, and where nothing
+    /// else attaches.)
     pub(super) fn is_preemptible(&self, place: &AttachPoint, tracepoints: bool) -> bool {
         self.skips_lose && tracepoints && (matches!(place, Btf(_)) || place.category() == Some("syscalls"))
     }
