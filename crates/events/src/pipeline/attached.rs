@@ -167,8 +167,6 @@ enum Detached {
 #[derive(Debug, Default)]
 pub(super) struct Attached {
     reported: Vec<Reported>,
-    /// Bytes of the events of ends.
-    bytes: usize,
     /// The programs that were unloaded last, and when. An inventory that began earlier may still list their attachments.
     unloaded: Fifo<ProgId, BootNanos>,
 }
@@ -206,7 +204,7 @@ impl Attached {
                     let shown = shown.iter().filter(|facts| confirms(BpfPlace::of(facts, false)));
                     shown.for_each(|facts| world.bpf.end_attachment(facts.key, time));
                 }
-                self.add(reported);
+                self.reported.push(reported);
             }
             _ => return,
         }
@@ -235,14 +233,11 @@ impl Attached {
         let is_left = |program: &ProgId| !self.is_ended(BpfPlace { program: *program, ..place });
         let named = Some(place.program).filter(|program| is_listed(place, world) && is_left(program));
         let named = last(|known, place| known == place).or(named.map(Detached::Listed));
-        if named.is_some() {
-            return named;
+        if named.is_some() || place.link.0 != 0 {
+            return named.or_else(|| confirms().then_some(Detached::Reporting));
         }
         if confirms() {
             return Some(Detached::Reporting);
-        }
-        if place.link.0 != 0 {
-            return None;
         }
         let at_spot = |known: BpfPlace, place: BpfPlace| known.unnamed() == place.unnamed();
         let listed: Vec<_> = place.listed(call, world).into_iter().filter(is_left).collect();
@@ -316,16 +311,11 @@ impl Attached {
         }
         for facts in now.iter().filter(|facts| !known.contains(&facts.program)) {
             let (place, end) = (BpfPlace::of(facts, false), event(facts, true, world));
-            self.add(Reported::begun(place, facts.program, time, end));
+            self.reported.push(Reported::begun(place, facts.program, time, end));
             changes.push((place, event(facts, false, world)));
         }
         world.bpf.left_out += self.make_room();
         changes
-    }
-
-    fn add(&mut self, reported: Reported) {
-        self.bytes += reported.end.len();
-        self.reported.push(reported);
     }
 
     /// Records the end of an attachment that an inventory lists, or may list.
@@ -376,7 +366,6 @@ impl Attached {
     /// Handles a reported attachment that an inventory lists. Returns whether it has ended since.
     fn confirm(&mut self, at: usize) -> bool {
         let ended = self.reported[at].ended;
-        self.bytes -= self.reported[at].end.len();
         match ended {
             true => self.reported[at].list(),
             false => _ = self.reported.remove(at),
@@ -423,7 +412,6 @@ impl Attached {
         };
         let mut absent: Vec<_> =
             self.reported.extract_if(.., |known| is_over(known)).filter(|known| !known.ended).collect();
-        self.count_bytes();
         absent.sort_by_key(|known| (known.time, known.place));
         absent.iter().for_each(|known| out(BpfPlace { gone: true, ..known.place }, &known.end));
     }
@@ -443,23 +431,21 @@ impl Attached {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.reported.len() * size_of::<Reported>()
+        self.bytes_of_ends() + self.reported.len() * size_of::<Reported>()
     }
 
-    fn count_bytes(&mut self) {
-        self.bytes = self.reported.iter().map(|known| known.end.len()).sum();
+    fn bytes_of_ends(&self) -> usize {
+        self.reported.iter().map(|known| known.end.len()).sum()
     }
 
     /// Forgets the older half if there is too much, so that this is rare. Returns the number of forgotten attachments that have not
     /// ended.
     fn make_room(&mut self) -> u64 {
-        if self.reported.len() <= limits::BPF_PLACES_KNOWN && self.bytes <= limits::BPF_PLACES_BYTES {
+        if self.reported.len() <= limits::BPF_PLACES_KNOWN && self.bytes_of_ends() <= limits::BPF_PLACES_BYTES {
             return 0;
         }
         self.reported.sort_by_key(|known| known.time);
-        let forgotten = self.reported.drain(..self.reported.len() / 2).filter(|known| !known.ended).count();
-        self.count_bytes();
-        forgotten as u64
+        self.reported.drain(..self.reported.len() / 2).filter(|known| !known.ended).count() as u64
     }
 
     /// Passes on the attachments: when they were reported or ended, whether they have not ended, and the events of their ends.
@@ -474,7 +460,7 @@ impl Attached {
         let Some(record) = Bpf::decode(end).map(|bpf| bpf.record()) else { return };
         let place = BpfPlace::of_made(&record).begun();
         let begun = Reported::begun(place, ProgId(record.prog_id), time, end.into());
-        self.add(Reported { ended: !open, ..begun });
+        self.reported.push(Reported { ended: !open, ..begun });
         self.make_room();
     }
 
