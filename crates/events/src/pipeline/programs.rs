@@ -79,12 +79,12 @@ impl Waiting {
 
     /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
     fn is_at(&self, place: BpfPlace) -> bool {
-        self.place().is_some_and(|other| other == place || place.gone && other.unnamed() == place)
+        self.place().is_some_and(|other| other.and_unnamed()[..1 + usize::from(place.gone)].contains(&place))
     }
 
     /// Whether it is a report of the end of an attachment to the socket, or to the interface, of a call.
     fn is_end_at(&self, call: &BpfRecord) -> bool {
-        let is_there = self.place().is_some_and(|place| place.unnamed() == BpfPlace::of_unnamed(call));
+        let is_there = self.place().is_some_and(|place| place.and_unnamed()[1] == BpfPlace::of_unnamed(call));
         let of = || self.event.frame_at(0).and_then(|frame| record(&frame));
         is_there && (call.call == call::SETSOCKOPT || of().is_some_and(|end| end.attach_type == call.attach_type))
     }
@@ -190,11 +190,16 @@ impl ProgramReports {
         let FrameHeader { kind, version, slot, .. } = made_header(time);
         let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, ..caller };
         // The kernel notifies the inspector before the call ends.
+        let is_begin = |begun: &BpfRecord| {
+            let is_there = (begun.object, begun.attach_btf_id) == (ifindex, netns.0);
+            begun.cmd == cmd::PROG_ATTACH
+                && (begun.priority, begun.attach_type) == (Via::Netlink as i32, XDP)
+                && is_there
+                && programs.contains(&begun.prog_id)
+        };
         for waiting in &mut self.waiting {
-            let is_begin = |facts| waiting.of == Awaited::Place(BpfPlace::of(facts, false));
-            let is_there = |begun: &FrameRef<'_>| self::record(begun).is_some_and(|of| of.attach_btf_id == netns.0);
-            let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0 && is_there(begun));
-            if let Some(begun) = begun.filter(|_| attached.iter().any(is_begin)) {
+            let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
+            if let Some(begun) = begun.filter(|begun| self::record(begun).as_ref().is_some_and(is_begin)) {
                 waiting.event = Batch::of(FrameHeader { time: waiting.time, ..header }, begun.payload);
             }
         }
@@ -239,10 +244,9 @@ impl ProgramReports {
     fn replaced(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
         let Some(set) = record(frame) else { return };
         let Some((cmd, program, via)) = replaced_by(&set) else { return };
-        let has = if program.0 == 0 { 0 } else { has::PROG };
-        let of = BpfRecord { has, prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
+        let none = BpfRecord { prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
         let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..set };
-        let mut detached = with_program(detached, &of);
+        let mut detached = self.attached.with_known(with_program(detached, &none));
         world.bpf.known_program(program).into_iter().for_each(|program| fill(&mut detached, program));
         let time = BootNanos(frame.header.time.0.saturating_sub(1));
         let header = FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header };
@@ -268,22 +272,22 @@ impl ProgramReports {
                 let place = listed.or_else(|| self.attached.set_place_of_link(&mut record, link))?;
                 text = [place, b"\0"].concat();
             }
-            (call::BPF, cmd::PROG_DETACH)
-            | (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF)
-                if record.ret >= 0 && (record.on & SINGLE != 0 || record.prog_id == 0) =>
-            {
-                // The kernel unloads the program within the call, unless something else holds it.
-                let waiting = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
-                let unloaded = waiting.filter(|waiting| waiting.keeps_time());
-                let named = |ended: &Waiting| Some(with_program(record, &self::record(&ended.event.frame_at(0)?)?));
-                let by_position = record.on & on::DEVICE != 0;
-                let since = unloaded.filter(|_| record.call == call::SETSOCKOPT).map(|unloaded| unloaded.time);
-                let known = self.attached.with_program(&bpf, since.unwrap_or_default(), world);
-                let ended = if by_position { unloaded } else { waiting }.and_then(named);
-                record = if by_position { ended.or(known) } else { known.or(ended) }?;
-                if record.prog_id == bpf.record().prog_id {
-                    return None;
-                }
+            (call::BPF, cmd::PROG_DETACH) if record.on & SINGLE != 0 && record.ret >= 0 => {
+                record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
+            }
+            // The kernel unloads the program within the call, unless something else holds it.
+            (call::BPF, cmd::PROG_DETACH) if record.on & on::DEVICE != 0 && record.prog_id == 0 && record.ret >= 0 => {
+                let ended = self.waiting.iter().rfind(|waiting| waiting.keeps_time() && waiting.is_end_at(&record));
+                let ended = ended.and_then(|ended| self::record(&ended.event.frame_at(0)?));
+                let ended = ended.map(|ended| with_program(record, &ended));
+                record = ended.or_else(|| self.attached.of_unnamed(&bpf, BootNanos(0), world))?;
+            }
+            (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
+                let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
+                let unloaded = ended.filter(|ended| ended.keeps_time()).map(|ended| ended.time);
+                let ended = ended.and_then(|ended| self::record(&ended.event.frame_at(0)?));
+                let known = self.attached.of_unnamed(&bpf, unloaded.unwrap_or_default(), world);
+                record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
             }
             _ => return None,
         }
