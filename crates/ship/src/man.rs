@@ -29,9 +29,9 @@ fn page() -> Result<String> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_page_has_both_commands() {
+    fn the_page_has_the_options() {
         let page = super::page().expect("in memory");
-        for part in [".TH tracetui-ship 1", "\\-\\-spool", ".SH CHECK URL", ".SH OPTIONS OF CHECK", "\\-\\-from"] {
+        for part in [".TH tracetui-ship 1", "\\-\\-spool", "\\-\\-keep"] {
             assert!(page.contains(part), "{part} in\n{page}");
         }
         assert!(!page.contains("\\-\\-pause"), "a hidden option in\n{page}");
