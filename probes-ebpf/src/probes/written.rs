@@ -126,7 +126,7 @@ pub fn file_closed(ctx: FExitContext) -> i32 {
 }
 
 /// Return or entry of `void security_file_free(struct file *file)`
-/// ([`file_free`](https://elixir.bootlin.com/linux/v6.12/source/fs/file_table.c)), also of a file whose open failed.
+/// ([`file_free`](https://elixir.bootlin.com/linux/v6.12/source/fs/file_table.c)), which also frees a file whose open failed.
 #[fexit]
 #[inline(always)]
 pub fn file_freed(ctx: FExitContext) -> i32 {
@@ -148,7 +148,7 @@ fn closed(file: u64, inode: u64) {
         return;
     }
     let now = State::of(inode);
-    // Before 6.13 a time is that of the last tick: a write shortly after the open may leave it as it was.
+    // A time has the granularity of the file system: a write soon after the previous change may leave it as it was.
     let moved = any::<u32>(file, field::FileMode) & FMODE_READ == 0 && any::<u64>(file, field::FilePos) != 0;
     if now == state && !moved {
         return;

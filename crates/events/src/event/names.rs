@@ -1,6 +1,6 @@
 //! Names of the numbers of the kernel: errors, signals, open flags, BPF types. Each table names its UAPI header.
 
-/// The word with a number, counted from 0; `None` if there is none, or `-` stands for it.
+/// The word at an index; `None` if the list is shorter or has `-` there.
 fn word(words: &'static str, number: u32) -> Option<&'static str> {
     words.split(' ').nth(number as usize).filter(|word| *word != "-")
 }

@@ -214,7 +214,7 @@ fn sizes_enumerators_functions_and_typedefs_are_found() {
     let sizes = [name, rows, typedef, pointer, open, float].map(|id| btf.size_of(id));
     assert_eq!(sizes, [Some(32), Some(96), Some(40), Some(8), Some(0), Some(8)]);
     assert_eq!([0, proto, 1_000].map(|id| btf.size_of(id)), [None; 3]);
-    // Signed and unsigned enumerators of 32 and 64 bits, also of anonymous enumerations.
+    // Signed and unsigned enumerators of 32 and 64 bits, some of them in anonymous enumerations.
     let mut b = Builder::new();
     b.enumeration("", false, &[("ZERO", 0), ("TRACE_EVENT_FL_TRACEPOINT", 16), ("ALL", u32::MAX)]);
     b.enumeration("signed", true, &[("MINUS", u32::MAX), ("ALL", 1)]);
