@@ -152,11 +152,11 @@ fn by_id(btf: &Btf) -> Vec<Row> {
         users.dedup();
         rows.push(vec![format!("function {name}"), id(found), users.join(" ")]);
     }
-    for (name, found) in TYPES.iter().zip(btf.structures(TYPES)) {
-        rows.push(vec![format!("struct {name}"), id(found), "typed reads".into()]);
+    for name in TYPES {
+        rows.push(vec![format!("struct {name}"), id(btf.structure(name)), "typed reads".into()]);
     }
     let (structure, member) = MAY_GOTO_MEMBER;
-    let found = btf.structures(&[structure])[0].filter(|id| btf.has_member(*id, member));
+    let found = btf.structure(structure).filter(|id| btf.has_member(*id, member));
     rows.push(vec![format!("{structure}.{member}"), id(found), "may_goto loops".into()]);
     let found = btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE);
     let kind = format!("typedef {PREEMPTIBLE_TRACEPOINTS_TYPE}");
