@@ -399,7 +399,6 @@ impl App {
             || self.search.counting(&self.store)
             || self.views.top.scanning(&self.store)
             || self.side.scanning(&self.store)
-            || self.views.shown == View::Tree && self.views.tree.nodes.travelling(self.loaded().moment(), &self.store)
     }
 
     pub fn selected(&self) -> Option<Stored<'_>> {

@@ -1,10 +1,9 @@
 //! The side strip: the busiest commands, the newest failures that nothing answered, new attachments and peers, changed files, and the
-//! watches. Each of its rows leads to events. In the tree, a summary of the selected process takes its place ([`process`]).
+//! watches. Each of its rows leads to events.
 //!
 //! Everything is counted as events arrive, and only while the strip is wanted. Like the list, it shows what passes the filter.
 
 mod news;
-mod process;
 
 use super::App;
 use super::keys::keymap::Action;
@@ -15,13 +14,10 @@ use super::views::View;
 use super::views::detail::Size;
 use super::views::event_list::row::{TimeBase, time_text};
 use super::views::top::{By, Group, Top};
-use super::views::tree::Seen;
 use super::watch::Watch;
 use news::News;
-use process::Summary;
 use std::borrow::Cow;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, Tables, changes_files};
 use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
@@ -33,7 +29,6 @@ pub(crate) enum Target {
     Event(Id),
     /// The events that pass this part of a filter.
     Part(String),
-    Process(ProcessKey),
 }
 
 #[derive(Clone, Debug)]
@@ -53,15 +48,6 @@ pub(crate) enum Content<'a> {
     /// The first kept event of an attachment, a peer or a change, and the number of its events.
     New(Stored<'a>, u64),
     Watch(&'a Watch),
-    /// A process: its id and state, its command, its times, and the same of its parent or of a child.
-    Who(Seen<'a>),
-    Command(Seen<'a>),
-    Life(Seen<'a>),
-    Parent(Seen<'a>),
-    Child(Seen<'a>),
-    /// A value, and its number of events.
-    Count(&'a [u8], u64),
-    Call(Stored<'a>),
     Blank,
 }
 
@@ -86,7 +72,6 @@ pub(crate) struct Side {
     busy: Top,
     /// Attachments and peers, and changes of files, which are many.
     news: [News; 2],
-    summary: Summary,
     /// The target of the selected row.
     cursor: Option<Target>,
     /// Whether events are counted.
@@ -96,7 +81,7 @@ pub(crate) struct Side {
 impl Side {
     pub(super) fn new(budget: Budget) -> Side {
         let busy = Top::of_rates(budget.share(limits::SIDE_SHARE));
-        Side { busy, news: <[News; 2]>::default(), summary: Summary::default(), cursor: None, runs: false }
+        Side { busy, ..Side::default() }
     }
 
     /// Adds an event that was just stored and passes the filter.
@@ -105,11 +90,6 @@ impl Side {
             self.busy.append(stored, seen.world);
             self.news[usize::from(changes_files(stored.kind))].add(stored.id, seen);
         }
-    }
-
-    /// Adds an event that was just stored, whether it passes the filter or not.
-    pub(super) fn append_any(&mut self, stored: &Stored<'_>, seen: &EventContext<'_>) {
-        self.summary.append(stored, seen);
     }
 
     /// Adds an older event, which passes the filter.
@@ -122,11 +102,11 @@ impl Side {
     /// Forgets all events, because others pass the filter.
     pub(super) fn restart(&mut self) {
         self.busy.stop();
-        (self.news, self.summary) = (<[News; 2]>::default(), Summary::default());
+        self.news = <[News; 2]>::default();
     }
 
     pub(super) fn scanning(&self, store: &Store) -> bool {
-        self.busy.scanning(store) || self.summary.scanning(store)
+        self.busy.scanning(store)
     }
 
     pub(crate) fn is_selected(&self, line: &Line<'_>) -> bool {
@@ -142,7 +122,7 @@ impl Side {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.busy.bytes + self.summary.bytes
+        self.busy.bytes
     }
 }
 
@@ -172,10 +152,7 @@ impl App {
         }
         let until = self.loaded().moment().map(|moment| moment.until);
         match self.shows_side() {
-            true if self.views.shown == View::Tree => self.side.busy.stop(),
-            true => {
-                self.side.busy.count_until(until, &self.events, &self.store, self.pipeline.world());
-            }
+            true => self.side.busy.count_until(until, &self.events, &self.store, self.pipeline.world()),
             false => {
                 self.side.busy.stop();
                 self.side.cursor = None;
@@ -183,17 +160,8 @@ impl App {
         }
     }
 
-    /// Chooses the process of the summary. The rows of the tree are built before.
-    pub(super) fn settle_summary(&mut self) {
-        let shows = self.views.shown == View::Tree && self.shows_side();
-        let process = self.views.tree.selected().filter(|_| shows).map(|seen| seen.process.key);
-        let until = self.loaded().moment().map(|moment| moment.until);
-        self.side.summary.about(process.map(|key| (key, until)), &self.store, self.pipeline.world());
-    }
-
     pub(super) fn scan_side(&mut self, budget: usize) {
         self.side.busy.scan(&self.events, &self.store, self.pipeline.world(), budget);
-        self.side.summary.scan(&self.store, self.pipeline.world(), budget * 4);
     }
 
     /// The time up to which the strip counts (CLOCK_BOOTTIME, ns).
@@ -203,13 +171,6 @@ impl App {
     }
 
     pub(crate) fn side_lines(&self, height: usize) -> Vec<Line<'_>> {
-        match self.views.shown {
-            View::Tree => self.process_lines(height),
-            _ => self.strip_lines(height),
-        }
-    }
-
-    fn strip_lines(&self, height: usize) -> Vec<Line<'_>> {
         let until = self.loaded().moment().map(|moment| moment.until);
         let few = (height / 6).clamp(2, 8);
         let base = TimeBase { zone: self.settings.zone, ..TimeBase::default() };
@@ -344,7 +305,6 @@ impl App {
                     self.events.select(id, self.list_height(), &self.store);
                 }
             }
-            Target::Process(key) => self.views.tree.go_to(key),
             Target::Part(part) => _ = self.show_events(|filter, world| filter.add(&part, world)),
         }
     }

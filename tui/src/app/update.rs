@@ -226,7 +226,6 @@ impl App {
                     top.append(&stored, seen.world);
                 }
                 detail.append(&stored);
-                side.append_any(&stored, seen);
             }
             Disposition::Delivered
         });
@@ -287,7 +286,6 @@ impl App {
     pub(super) fn work(&mut self) -> bool {
         let busy = self.busy();
         let all = self.replay.is_none() || self.loaded().all();
-        let moment = self.loaded().moment().filter(|_| self.views.shown == View::Tree);
         let App {
             pipeline,
             store,
@@ -319,8 +317,6 @@ impl App {
             let muted = failed && tree.mutes(stored.id, muted, store, world, |mute| mute.count += 1);
             (answer, muted, job.and_then(|job| shown.shown_job(job, store, world)))
         });
-        // Travelling looks at no frames, so its budget is larger.
-        tree.nodes.travel(moment, store, SLICE * 16);
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, all, store, world, SLICE);

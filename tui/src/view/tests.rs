@@ -29,7 +29,7 @@ use tracetui_events::text::{Charset, is_hostile};
 use tracetui_events::why::{Answer, Basis, Cause};
 use tracetui_shared::calls::file;
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Tid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, NsInum, ProgId, Tgid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::open::{CREATED, OpenRecord};
 use tracetui_shared::time::BootNanos;
@@ -252,7 +252,7 @@ fn the_help_is_searched_and_begins_with_the_tasks_and_the_keys_of_the_view() {
 }
 
 #[test]
-fn a_process_grows_older_without_events_and_top_counts_by_it() {
+fn a_process_grows_older_without_events() {
     let (mut app, mut made) = (app(120, 24, MEMORY), Maker::default());
     made.exec(100, "sleep", &["sleep", "30"], 0);
     feed(&mut app, &mut made);
@@ -261,20 +261,6 @@ fn a_process_grows_older_without_events_and_top_counts_by_it() {
     keys(feed(&mut app, &mut made), "2");
     let row = row_with(&mut app, "sleep 30");
     assert!(row.contains("22.0 s"), "{row}");
-    // Top counts the events of threads for their process.
-    let mut made = Maker::default();
-    made.exec(7, "shop", &["shop"], 0);
-    for thread in 1..4 {
-        let header = made.header(Slot::Open, 7, "worker");
-        let record = OpenRecord { ret: -13, ..OpenRecord::default() };
-        made.batch.push(FrameHeader { tid: Tid(7 + thread), ..header }, &payload::open(record, b"", b"/x"));
-    }
-    let mut app = self::app(80, 24, MEMORY);
-    feed(&mut app, &mut made);
-    keys(&mut app, "3lll");
-    assert!(row_with(&mut app, "shop").contains(" 4 "), "{}", row_with(&mut app, "shop"));
-    keys(&mut app, "\n");
-    check_shows(&mut app, &["process=shop", "worker"]);
 }
 
 fn selected(app: &mut App) -> String {
@@ -1105,10 +1091,8 @@ fn what_is_unknown_or_elsewhere_is_not_guessed() {
         made.acts("7 a exec a, open /x");
         let mut app = self::app(160, 40, MEMORY);
         feed(&mut app, &mut made);
-        // The page of an event, the summary beside the tree, and Top by user.
-        for (typed, text) in
-            [("\n", "alice:staff".to_owned()), ("\x1b2", ", alice".to_owned()), ("3llll", format!("alice ({id})"))]
-        {
+        // The page of an event, and Top by user.
+        for (typed, text) in [("\n", "alice:staff".to_owned()), ("\x1b3lll", format!("alice ({id})"))] {
             keys(&mut app, typed);
             work(&mut app);
             let screen = screen(&mut app).join("\n");

@@ -10,7 +10,6 @@ use tracetui_shared::calls::file::UNLINK;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Slot;
 use tracetui_shared::record::exec::ExecRecord;
-use tracetui_shared::record::open::OpenRecord;
 use tracetui_shared::record::tcp::{TcpRecord, flag as tcp_flag, op, outcome};
 
 fn strip(app: &mut App) -> Vec<String> {
@@ -216,32 +215,4 @@ fn each_row_is_a_jump_also_over_the_list_of_a_narrow_screen() {
     assert!(keys(&mut app, "v").areas().side.is_empty() && !app.side.runs);
     let preferences = Preferences { strip: false, ..Preferences::default() };
     assert!(app_with(200, 45, 64 << 20, preferences).areas().side.is_empty());
-}
-
-#[test]
-fn the_tree_has_a_summary_of_its_process() {
-    let (mut app, mut made) = (app(160, 45, 64 << 20), Maker::default());
-    made.acts("7 make exec make -j2, fork 8");
-    made.like.ppid = Tgid(7);
-    made.exec(8, "cc1", &["cc1", "a.c"], 0);
-    made.like.ppid = Tgid(1);
-    ["/usr/include/a.h", "/usr/include/b.h", "/src/a.c"].iter().for_each(|path| made.open(7, "make", path, 3));
-    let record = OpenRecord { ret: 3, flags: 1, ..OpenRecord::default() };
-    made.event(Slot::Open, 7, "make", &payload::open(record, b"a.o\0out\0", b"/out/a.o"));
-    made.acts("7 make open /secret:-13; 8 cc1 exit 1");
-    keys(feed(&mut app, &mut made), "2");
-    app.prepare();
-    let shown = strip(keys(&mut app, "g"));
-    let has = |text: &str| assert!(shown.iter().any(|line| line == text), "{text}: {shown:#?}");
-    has("2  /usr/include");
-    has("1  /out/a.o");
-    assert!(shown.iter().any(|line| line.starts_with("8 cc1") && line.contains("exit 1")), "{shown:#?}");
-    assert!(shown.iter().any(|line| line.starts_with("EACCES") && line.ends_with("/secret")), "{shown:#?}");
-    // New events are counted, and those after a moment are not.
-    made.open(7, "make", "/usr/include/c.h", 3);
-    assert!(strip(feed(&mut app, &mut made)).iter().any(|line| line == "3  /usr/include"));
-    keys(&mut app, "))\n");
-    assert_eq!(app.views.shown, View::Events, "{:#?}", app.filter.text());
-    assert!(app.filter.text().starts_with("pid=7 path~") && app.events.rows() > 0, "{}", app.filter.text());
-    assert_eq!((keys(&mut app, "\u{1b}").views.shown, app.filter.text().as_str()), (View::Tree, ""));
 }

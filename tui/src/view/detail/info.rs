@@ -282,7 +282,7 @@ impl Page<'_> {
         self.packed("stdio", files, &format!(" {} ", self.theme.dot()))
     }
 
-    /// The file of a descriptor, and the process at the other end of a pipe.
+    /// The file of a descriptor.
     fn descriptor(&self, number: usize, of: &Descriptor<'_>) -> String {
         if let Some(same) = of.same.filter(|_| number > 0) {
             return format!("same as {}", NAMES[same]);
@@ -292,20 +292,9 @@ impl Page<'_> {
             _ if !path.is_empty() => path,
             (_, _, Some(peer)) => format!("socket {peer}"),
             _ if of.unix_peer().is_some() => written(|out| of.write(out), self.theme),
-            (kind, Some(ino), _) => {
-                let other = of.pipe().and_then(|pipe| self.app.views.tree.at_pipe(pipe, number == 0));
-                let other = other.filter(|other| Some(other.process.key) != self.key());
-                let way = if number == 0 { "from" } else { "to" };
-                let name = |other: &Seen<'_>| safe(&other.process.comm, self.theme);
-                let other = other.map(|other| format!(" {way} {}[{}]", name(&other), other.process.key.tgid.0));
-                other.map_or_else(|| format!("{}:[{ino}]", kind.word()), |other| format!("{}{other}", kind.word()))
-            }
+            (kind, Some(ino), _) => format!("{}:[{ino}]", kind.word()),
             (kind, ..) => kind.word().to_owned(),
         }
-    }
-
-    fn key(&self) -> Option<ProcessKey> {
-        self.app.subject_process().map(|process| process.key)
     }
 
     /// What was lost, why, when, and the remedy.
@@ -345,7 +334,7 @@ impl Page<'_> {
     /// The evicted opens counted in the row of an event, and since when.
     fn evicted(&self, id: Id) -> Vec<Line<'static>> {
         let (store, list) = (self.app.store(), self.app.events());
-        let Some(stored) = store.get(id).filter(|_| list.lists(id)) else { return Vec::new() };
+        let Some(stored) = store.get(id).filter(|_| list.has(id)) else { return Vec::new() };
         let evicted = list.evicted_in(id, store);
         if evicted == 0 {
             return Vec::new();
