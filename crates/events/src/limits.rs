@@ -294,8 +294,8 @@ pub const STATE: (usize, usize) = (16 << 20, 512 << 20);
 /// between two states.
 pub const AHEAD: usize = 2 * STATE_EVERY;
 
-/// Consecutive unreadable bytes of a file that reading skips. Beyond it, the reading ends with the error.
-pub const UNREADABLE: u64 = 64 << 20;
+/// Bytes in which the next block is searched after damage: a file system may show far more zeros than it stores.
+pub const DAMAGED_MAX: u64 = 1 << 30;
 
 /// Unreadable parts of a recording that are listed. Further ones are counted.
 pub const HOLES: usize = 100;

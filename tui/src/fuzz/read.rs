@@ -94,7 +94,6 @@ pub(crate) fn recording(bytes: &[u8]) -> String {
     let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| show(seen, &mut *sink);
     while let Some(next) = frames.next().expect("readable") {
         match next {
-            Next::NotYet => break,
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }
