@@ -294,8 +294,8 @@ pub const STATE: (usize, usize) = (16 << 20, 512 << 20);
 /// between two states.
 pub const AHEAD: usize = 2 * STATE_EVERY;
 
-/// Consecutive unreadable bytes of a file that reading skips. Beyond it, the reading ends with the error.
-pub const UNREADABLE: u64 = 64 << 20;
+/// Bytes in which the next block is searched after damage: a file system may show far more zeros than it stores.
+pub const DAMAGED_MAX: u64 = 1 << 30;
 
 /// Unreadable parts of a recording that are listed. Further ones are counted.
 pub const HOLES: usize = 100;
@@ -334,32 +334,19 @@ pub const FILTER_REGEXES: usize = 128;
 /// Bytes of a compiled regex, and of its cache. A larger regex is an error; a full cache is cleared.
 pub const FILTER_REGEX_SIZE: usize = 1 << 20;
 
-/// Bytes of a file of a Perfetto trace. Beyond it, the next file begins.
-pub const PERFETTO_FILE: u64 = 512 << 20;
-
-/// The approximate memory that such a file takes in the UI of Perfetto, in bytes: [`PERFETTO_EVENT`] for each slice and instant,
-/// and [`PERFETTO_ARGUMENT`] for each argument. Beyond it, the next file begins.
-pub const PERFETTO_MEMORY: u64 = 1 << 30;
-
-/// See [`PERFETTO_MEMORY`].
-pub const PERFETTO_EVENT: u64 = 80;
-
-/// See [`PERFETTO_MEMORY`].
-pub const PERFETTO_ARGUMENT: u64 = 40;
-
-/// Processes in such a file. Beyond it, the next file begins.
+/// Processes in a Perfetto trace. Beyond it, the export fails.
 pub const PERFETTO_PROCESSES: usize = 262_144;
 
-/// Hosts in such a file. Beyond it, the next file begins.
+/// Hosts in a Perfetto trace. Beyond it, the export fails.
 pub const PERFETTO_HOSTS: usize = 1024;
 
-/// Bytes of memory for the texts that such a file defines once. Further ones are written in full.
+/// Bytes of memory for the texts that a Perfetto trace defines once. Further ones are written in full.
 pub const PERFETTO_INTERNED: usize = 32 << 20;
 
 /// Bytes of the name of a slice or an instant. A longer name is cut, but the argument contains it whole.
 pub const PERFETTO_NAME: usize = 256;
 
-/// Arguments in the command line of a process in such a file.
+/// Arguments in the command line of a process in a Perfetto trace.
 pub const PERFETTO_CMDLINE: usize = 64;
 /// The default of `diff --memory`: bytes of the data about two recordings during their comparison. Further processes and files of a
 /// recording beyond its share are not compared, and differences that they might explain are reported as unknown.

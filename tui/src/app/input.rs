@@ -6,7 +6,6 @@ pub use super::views::diff::result::Compared;
 use std::time::Duration;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::frame::Batch;
-use tracetui_events::playback::timeline::Facts;
 use tracetui_events::store::Id;
 use tracetui_events::why::{Answer, Lookup};
 
@@ -15,8 +14,6 @@ pub enum Input {
     Batch(Batch),
     /// Another part of the recording, with its state if there is one, replaces all state. The flag: whether it is at the start.
     Restore(Option<Batch>, bool),
-    /// The facts about the shown recording have changed.
-    Replayed(Facts),
     /// Reading the shown recording cannot continue, for the reason in the message.
     ReadFailed(String),
     /// The search has read the recording up to this time (CLOCK_BOOTTIME, ns).

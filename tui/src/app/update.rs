@@ -17,7 +17,6 @@ use tracetui_events::pipeline::Disposition;
 use tracetui_events::search::Related;
 use tracetui_events::store::index::Answer;
 use tracetui_shared::kind::{Kind, KindSet};
-use tracetui_shared::time::BootNanos;
 
 /// How many kept events a slice filters, and how many rows a slice of a search checks.
 const SLICE: usize = 4_000;
@@ -28,12 +27,6 @@ impl App {
         match input {
             Input::Batch(batch) => redraws = self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
-            Input::Replayed(mut facts) => {
-                self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
-                self.pipeline.world_mut().ends_at = facts.span.map(|(_, last)| BootNanos(last));
-                let ended = self.replay.as_mut().and_then(|replay| replay.set(facts));
-                ended.into_iter().for_each(|text| self.notify(text));
-            }
             Input::ReadFailed(why) => {
                 self.replay.iter_mut().for_each(|replay| replay.fail(why.clone()));
                 self.notify(why);
@@ -149,7 +142,7 @@ impl App {
     /// Returns whether the screen changes.
     fn batch(&mut self, batch: Batch) -> bool {
         let before = self.loaded().progress();
-        let caught_up = self.replay.as_mut().is_some_and(|replay| replay.took(&batch));
+        self.replay.iter_mut().for_each(|replay| replay.took(&batch));
         // Progress is shown even if the batch has no events.
         let loading = self.loaded().progress() != before;
         let output = self.replay.as_ref().and_then(|_| output::frames_of(&batch));
@@ -157,7 +150,7 @@ impl App {
         if let Some(frames) = output {
             Output::replay(&mut self.output, &frames, self.pipeline.world().terminal());
         }
-        self.store_delivered() || caught_up || loading
+        self.store_delivered() || loading
     }
 
     /// Stores the events that the pipeline delivers. Returns whether there are any.

@@ -53,7 +53,7 @@ Examples:
   sudo tracetui print --kind exec -- make
   sudo tracetui print --expect-none 'path~/[.]ssh(/|$)' -- make
   sudo tracetui print --expect-no-open ~/.ssh/id_ed25519 -- make
-  tracetui print --follow build.ttr --failed
+  tracetui print build.ttr --failed
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
@@ -125,8 +125,7 @@ pub(super) const REPLAY: &str = concat!(
 
 Space plays and pauses, < and > change the speed, [ ] { } go 10 s or 1 min back
 and forward, T goes to a time, g and G to the ends. All other keys work as in
-the dashboard: see tracetui keys. A recording that is still being written is
-followed.
+the dashboard: see tracetui keys.
 
 Examples:
   tracetui replay build.ttr

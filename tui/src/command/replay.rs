@@ -20,7 +20,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::playback::remarks::of_holes;
 use tracetui_events::playback::timeline::Timeline;
-use tracetui_events::playback::{AtEnd, Files, both_filters};
+use tracetui_events::playback::{Files, both_filters};
 use tracetui_events::recording::frames::Next;
 use tracetui_events::text::time::{Moment, Zone};
 use tracetui_host::clock;
@@ -54,7 +54,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: Zone) -> Result<(App, Timeline, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
     let budget = Budget::new(memory);
-    let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, AtEnd::Stop, SEVERAL)?, budget)?;
+    let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, SEVERAL)?, budget)?;
     let facts = timeline.facts();
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
@@ -82,7 +82,6 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
         match next {
             Next::Frames(batch) => app.update(app::Input::Batch(batch)),
             Next::State(state) => app.update(app::Input::Restore(Some(state), true)),
-            Next::NotYet => Vec::new(),
         };
     }
     // Names of users come from the recording. The filter in the configuration is for all recordings, so a name that this recording
@@ -155,7 +154,7 @@ pub(crate) mod tests {
         let dir = Scratch::new("replay-missing");
         let mut parts = write(&dir, "part", &batches(), 9);
         let opened = |files: &[PathBuf]| {
-            let input = Files::open(files, AtEnd::Stop, SEVERAL).expect("recordings");
+            let input = Files::open(files, SEVERAL).expect("recordings");
             Timeline::new(input, Budget::default()).expect("recordings")
         };
         let all = |files: &[PathBuf]| {
@@ -190,7 +189,7 @@ pub(crate) mod tests {
             let mut bytes = fs::read(&path).expect("there");
             bytes[2 * HEADER + 6] ^= u8::from(damaged);
             fs::write(&path, &bytes).expect("room");
-            let mut input = Files::open(std::slice::from_ref(&path), AtEnd::Stop, SEVERAL).expect("a recording");
+            let mut input = Files::open(std::slice::from_ref(&path), SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
             begin(&mut app, &mut input, &cli::FilterArgs::default(), &LoadedConfig::default()).expect("a recording");
@@ -211,7 +210,7 @@ pub(crate) mod tests {
             fs::write(&config, text).expect("room");
             let options = cli::ConfigOptions { config: Some(config.clone()), no_config: false };
             let loaded = LoadedConfig::read(&options).expect("a configuration");
-            let mut input = Files::open(&files, AtEnd::Stop, SEVERAL).expect("a recording");
+            let mut input = Files::open(&files, SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
             begin(&mut app, &mut input, given, &loaded).map(|()| app.filter.text())
@@ -229,7 +228,7 @@ pub(crate) mod tests {
         let dir = Scratch::new("replay-several");
         let files =
             [write(&dir, "a", &self::batches(), usize::MAX), write(&dir, "b", &self::batches(), usize::MAX)].concat();
-        let error = Files::open(&files, AtEnd::Stop, SEVERAL).err().expect("two recordings");
+        let error = Files::open(&files, SEVERAL).err().expect("two recordings");
         assert!(matches!(error, tracetui_events::playback::Error::Usage(_)));
         assert!(error.to_string().contains("tracetui print FILE..."));
     }

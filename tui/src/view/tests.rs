@@ -747,7 +747,8 @@ fn a_search_selects_and_shows_its_pattern_and_the_place_among_its_matches() {
 /// A recording with 100 loaded opens, from its start or not.
 fn replay(width: u16, height: u16, end: End, from_start: bool) -> (App, Maker) {
     let (mut app, mut made) = (app(width, height, MEMORY), Maker::default());
-    let facts = Facts { name: "x.ttr".into(), end, events: 1_000_000, seekable: true, ..Facts::default() };
+    let (events, seekable) = if end == End::Unknown { (0, false) } else { (1_000_000, true) };
+    let facts = Facts { name: "x.ttr".into(), end, events, seekable, ..Facts::default() };
     app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     if !from_start {
         app.update(Input::Restore(Some(tracetui_events::pipeline::Pipeline::default().state()), false));
@@ -789,8 +790,7 @@ fn a_search_in_a_part_of_a_recording_says_whether_there_may_be_more() {
 
 #[test]
 fn the_header_of_a_replay_says_in_words_what_it_does() {
-    let (mut app, mut made) = replay(80, 24, End::Growing, true);
-    app.update(Input::Batch(Default::default()));
+    let (mut app, mut made) = replay(80, 24, End::Unknown, true);
     let left = |app: &mut App| screen(app)[0].split(" 14:02").next().unwrap_or_default().to_owned();
     let keys_line = |app: &mut App| screen(app)[23].clone();
     assert_eq!(left(&mut app), " REPLAY  || paused");
@@ -825,7 +825,7 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
 #[test]
 fn the_help_of_a_replay_explains_its_signs_and_no_text_is_cut() {
     for (width, height) in [(80, 140), (40, 220)] {
-        let (mut app, _) = replay(width, height, End::Growing, true);
+        let (mut app, _) = replay(width, height, End::Unknown, true);
         let shown = screen(keys(&mut app, "?"));
         let text = shown.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
         for part in ["|| paused", "> playing", ">> following", "... loading", "! lost events", "play or pause"] {

@@ -42,7 +42,7 @@ impl App {
         }
     }
 
-    /// Goes to the target once it is loaded. The list follows only at the end of a recording that is still being written.
+    /// Goes to the target once it is loaded. The list follows only at the end of a pipe.
     pub(in crate::app) fn settle_replay(&mut self) {
         let awaits = self.replay.as_ref().is_none_or(|replay| replay.transport.awaits());
         if awaits || self.look_for_any_row() {
@@ -189,7 +189,7 @@ impl App {
         let (at, now, row) = (self.loaded().selected_ns().unwrap_or_default(), self.now, self.events.chosen);
         let height = self.list_height();
         let Some(replay) = &mut self.replay else { return };
-        let (ended, grows) = (replay.has_ended(), replay.grows());
+        let (ended, grows) = (replay.at_end(), replay.grows());
         let held = match replay.transport.rest() {
             Transport::Following => {
                 self.events.stay(height, &self.store);
@@ -260,7 +260,7 @@ impl App {
         let chosen = self.events.chosen;
         let Some(replay) = &mut self.replay else { return true };
         replay.transport.playing_mut().into_iter().for_each(|playing| playing.row = chosen);
-        if at >= last && row == rows && replay.has_ended() {
+        if at >= last && row == rows && replay.at_end() {
             replay.transport.stop();
             self.notify("the recording ends here");
         }

@@ -21,7 +21,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{self, Playback};
-use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::recording::file::RecordingFile;
 use tracetui_events::store::Id;
 use tracetui_shared::kind::KindSet;
 

@@ -354,20 +354,16 @@ impl Loop {
             if let Some(recorder) = self.trace.recorder.as_ref() {
                 self.app.update(Input::Recorded(recorder.written()));
             }
-            self.look();
             self.next_tick = now + SECOND;
         }
         Input::Tick(Tick { now, usage: if second { process_usage::own() } else { None } })
     }
 
-    /// Checks whether the recording on the screen has grown, and whether it can still be read.
+    /// Checks whether the recording on the screen can still be read.
     fn look(&mut self) {
-        let Some(timeline) = &mut self.timeline else { return };
-        let changed = timeline.look().map(Input::Replayed);
         let known = self.app.replay.as_ref().is_some_and(|replay| replay.failure.is_some());
-        let failed = timeline.failure().filter(|_| !known).map(Input::ReadFailed);
-        for input in changed.into_iter().chain(failed) {
-            self.app.update(input);
+        if let Some(why) = self.timeline.as_ref().filter(|_| !known).and_then(Timeline::failure) {
+            self.app.update(Input::ReadFailed(why));
         }
     }
 

@@ -1,8 +1,5 @@
 //! Events as a [Perfetto trace](https://perfetto.dev/docs/reference/synthetic-track-event): a sequence of
 //! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages. `docs/EXPORT.md` describes the tracks.
-//!
-//! Each file of a large trace can be read without the others: texts are defined again, and a process is described again at its
-//! first event in the file.
 
 mod hosts;
 mod id;
@@ -34,35 +31,10 @@ enum Mark {
     Counter = 4,
 }
 
-/// Opens the file with a number, from 0.
-pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Room {
-    /// Its size in bytes. A file may exceed it by one event.
-    pub bytes: u64,
-    /// The memory that it takes in the UI, in bytes.
-    pub memory: u64,
-    pub processes: usize,
-}
-
-impl Room {
-    /// The limits of the UI ([`limits::PERFETTO_MEMORY`]).
-    pub const OF_UI: Room =
-        Room { bytes: limits::PERFETTO_FILE, memory: limits::PERFETTO_MEMORY, processes: limits::PERFETTO_PROCESSES };
-    /// The whole trace in one file, unless it has too many processes.
-    pub const ALL: Room = Room { bytes: u64::MAX, memory: u64::MAX, processes: limits::PERFETTO_PROCESSES };
-}
-
 pub struct Perfetto<'w> {
-    files: OpenFile<'w>,
-    room: Room,
-    out: Option<Box<dyn Write + 'w>>,
-    /// The number of the next file.
-    number: u32,
-    /// Waiting bytes, and bytes of the file without them.
+    out: Box<dyn Write + 'w>,
+    /// Waiting bytes.
     buffer: Vec<u8>,
-    written: u64,
     /// The host whose CLOCK_BOOTTIME is the time of the trace.
     reference: Option<Reference>,
     file: File,
@@ -75,7 +47,7 @@ struct Reference {
     offset: i64,
 }
 
-/// The definitions in the current file.
+/// The definitions in the file.
 #[derive(Default)]
 struct File {
     /// The time of the first event.
@@ -88,11 +60,9 @@ struct File {
     spans: u64,
     /// Bytes of interned names and values.
     interned: usize,
-    /// The approximate memory that the file takes in the UI, in bytes.
-    memory: u64,
 }
 
-/// A host in the current file, with a sequence of packets of its own.
+/// A host in the file, with a sequence of packets of its own.
 #[derive(Default)]
 struct Host {
     name: String,
@@ -123,54 +93,22 @@ struct Packet {
 }
 
 impl<'w> Perfetto<'w> {
-    /// Writes to the files that `files` opens. They need no buffer.
-    pub fn new(files: OpenFile<'w>, room: Room) -> Perfetto<'w> {
-        Perfetto {
-            files,
-            room,
-            out: None,
-            number: 0,
-            buffer: Vec::new(),
-            written: 0,
-            reference: None,
-            file: File::default(),
-            packet: Packet::default(),
-        }
-    }
-
-    fn next_file(&mut self) -> io::Result<()> {
-        self.write()?;
-        if let Some(mut out) = self.out.take() {
-            out.flush()?;
-        }
-        self.out = Some((self.files)(self.number)?);
-        self.number = self.number.saturating_add(1);
-        self.written = 0;
-        self.file = File::default();
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.out.is_none()
-            || self.written + self.buffer.len() as u64 >= self.room.bytes
-            || self.file.memory >= self.room.memory
-            || self.file.tracks.len() >= self.room.processes
-            || self.file.hosts.len() >= limits::PERFETTO_HOSTS
+    /// Writes to `out`, which needs no buffer.
+    pub fn new(out: Box<dyn Write + 'w>) -> Perfetto<'w> {
+        let (buffer, file, packet) = Default::default();
+        Perfetto { out, buffer, reference: None, file, packet }
     }
 
     fn write(&mut self) -> io::Result<()> {
-        if let Some(out) = &mut self.out {
-            out.write_all(&self.buffer)?;
-        }
-        self.written += self.buffer.len() as u64;
+        self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         self.buffer.shrink_to(limits::SCRATCH);
         Ok(())
     }
 
     /// The time of an event on the clock of the reference. Writes a snapshot of the clocks if they changed.
-    fn time(&mut self, seen: &EventContext<'_>, fresh: bool) -> Clock {
-        let host = seen.world.host();
+    fn time(&mut self, seen: &EventContext<'_>) -> Clock {
+        let (host, fresh) = (seen.world.host(), self.reference.is_none());
         let reference = self
             .reference
             .get_or_insert_with(|| Reference { boot_id: host.boot_id.clone(), offset: seen.clock_offset });
@@ -221,11 +159,11 @@ fn snapshot(boot: u64, offset: i64, out: &mut Vec<u8>) {
 
 impl Sink for Perfetto<'_> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
-        let fresh = self.is_full();
-        if fresh {
-            self.next_file()?;
+        if self.file.tracks.len() >= limits::PERFETTO_PROCESSES || self.file.hosts.len() >= limits::PERFETTO_HOSTS {
+            let text = "the trace has too many processes for one file: select a part by --from and --to";
+            return Err(io::Error::other(text));
         }
-        let clock = self.time(seen, fresh);
+        let clock = self.time(seen);
         let Perfetto { file, packet, buffer, .. } = self;
         file.current = file.host(seen.world);
         Writer { file, packet, out: buffer, clock }.event(seen);
@@ -237,11 +175,8 @@ impl Sink for Perfetto<'_> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if self.out.is_none() {
-            self.next_file()?;
-        }
         self.write()?;
-        self.out.as_mut().map_or(Ok(()), |out| out.flush())
+        self.out.flush()
     }
 }
 
@@ -310,7 +245,6 @@ impl Writer<'_> {
             return;
         }
         let facts = world.host();
-        self.file.memory += 256;
         let host = self.file.current;
         packet(host, self.out, |out| {
             number(id::packet::SEQUENCE_FLAGS, id::flags::INCREMENTAL_STATE_CLEARED, out);
@@ -349,7 +283,6 @@ impl Writer<'_> {
                 });
             });
         });
-        self.file.memory += 512;
         self.slice(uuid, from, "process", &name, seen, props::LIFE);
         let program = seen.event.body.started().is_none() && !argv.is_empty();
         if program {
@@ -395,7 +328,6 @@ impl Writer<'_> {
                 text(id::track::NAME, kind, track);
             });
         });
-        self.file.memory += 256;
         let from = shifted(began, self.clock.shift).max(self.file.start).min(self.clock.now);
         self.write_titled(uuid, from, Mark::Begin, seen);
         self.end(uuid);
@@ -438,7 +370,6 @@ impl Writer<'_> {
             self.name(name);
         }
         arguments(self);
-        self.file.memory += limits::PERFETTO_EVENT;
         let Packet { event, defines, .. } = &mut *self.packet;
         packet(self.file.current, self.out, |out| {
             number(id::packet::TIMESTAMP, time, out);
@@ -523,7 +454,6 @@ impl Writer<'_> {
         self.key(name);
         value(self);
         proto::end(start, &mut self.packet.event);
-        self.file.memory += limits::PERFETTO_ARGUMENT;
     }
 
     fn key(&mut self, name: &str) {
@@ -553,7 +483,6 @@ impl Writer<'_> {
             let start = proto::begin(id::annotation::ARRAY_VALUES, &mut self.packet.event);
             self.string(value);
             proto::end(start, &mut self.packet.event);
-            self.file.memory += limits::PERFETTO_ARGUMENT;
         }
     }
 }
@@ -592,7 +521,7 @@ fn hex_if_needed(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The id of a track: the same in each file ([FNV-1a](https://www.rfc-editor.org/rfc/rfc9923)). 0 is reserved.
+/// The id of a track ([FNV-1a](https://www.rfc-editor.org/rfc/rfc9923)). 0 is reserved.
 fn uuid(boot_id: &str, host: &str, pid: u32, start: u64) -> u64 {
     let parts = [boot_id.as_bytes(), b"\0", host.as_bytes(), b"\0", &pid.to_le_bytes(), &start.to_le_bytes()];
     let hash = parts
