@@ -29,15 +29,12 @@ pub const BPF_CALLER_AFTER_NS: u64 = 1_000_000;
 /// load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;
 
-/// Attachments and detachments that are remembered as reported by a system call. Beyond it, the older half is forgotten and, as far
-/// as it has not ended, counted: its end is missing, and if the inventory also reports it, that counts as another one.
+/// Places where BPF programs are attached, or calls changed that since the last inventory. Beyond it, attachments that calls report are
+/// counted: their ends are missing, and if the inventory also reports them, that counts as other ones.
 pub const BPF_PLACES_KNOWN: usize = 16_384;
 
-/// Bytes of the events of their ends.
+/// Bytes of the events of the ends of attachments that calls report between two inventories.
 pub const BPF_PLACES_BYTES: usize = 4 << 20;
-
-/// Unloaded programs that are remembered until an inventory lacks their attachments. Beyond it, the oldest is forgotten.
-pub const BPF_UNLOADS_KNOWN: usize = 4096;
 
 /// Bytes of the inventory of BPF programs in a trace. Entries beyond it are left out.
 pub const BPF_INVENTORY: usize = 8 << 20;

@@ -439,7 +439,7 @@ impl Programs {
     }
 
     /// Applies a change of an attachment. `at` is the time at which it came or ended.
-    pub(super) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
+    pub(crate) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
         self.changes += 1;
         let before = self.attachments.remove(&attachment.key);
         if let Some(before) = &before {

@@ -329,7 +329,7 @@ impl<'a> Bpf<'a> {
     }
 
     /// The target, with the path of a cgroup if known.
-    fn target(&self, cgroup: Option<&'a [u8]>) -> Value<'a> {
+    pub(crate) fn target(&self, cgroup: Option<&'a [u8]>) -> Value<'a> {
         let record = self.record();
         if !self.text.is_empty() {
             return Value::Bytes(self.text);
