@@ -1,6 +1,6 @@
 //! The machine: its name, its kernel, and the properties that affect tracing.
 
-use super::lockdown;
+use super::maps;
 use super::own_id;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
@@ -111,12 +111,13 @@ pub struct Machine {
     /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
     /// exists.
     pub hides_processes: bool,
-    /// The lockdown mode. `None` if the kernel has no lockdown. If securityfs is not mounted, only
-    /// [`Confidentiality`](Lockdown::Confidentiality) can be detected, by a test.
+    /// The lockdown mode. `None` if the kernel has no lockdown, or securityfs is not mounted.
     pub lockdown: Option<Lockdown>,
-    pub has_sysfs: bool,
     /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
     pub has_btf: bool,
+    /// Whether the kernel has the BPF ring buffer; `None` if unknown.
+    pub ring_buffer: Option<bool>,
+    pub is_root: bool,
     /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2. With 2, symbols have no addresses, even for root.
     pub kptr_restrict: Option<i32>,
 }
@@ -137,11 +138,10 @@ impl Machine {
             initial_user_ns: std::fs::read_link("/proc/self/ns/user")
                 .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
             capabilities: value("/proc/thread-self/status").and_then(|text| effective_capabilities(&text)),
-            lockdown: value("/sys/kernel/security/lockdown")
-                .and_then(|text| Lockdown::parse(&text))
-                .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
-            has_sysfs: Path::new("/sys/kernel").exists(),
+            lockdown: value("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            ring_buffer: maps::ring_buffer(),
+            is_root: rustix::process::geteuid().is_root(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
             uname,
         }

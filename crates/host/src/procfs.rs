@@ -7,7 +7,6 @@
 //! Only the arguments are in the memory of the process, which can delay their read forever ([`Arguments`]).
 
 use super::{clock, decimal, read_bounded};
-use foldhash::HashMap;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -170,7 +169,7 @@ impl Scanner {
         self.memory.borrow().unread
     }
 
-    /// Passes every process to `take`, parents before their children, until `take` returns `false`. Processes are read
+    /// Passes every process to `take`, by start, until `take` returns `false`. Processes are read
     /// one at a time, so memory use is small. `exact` returns the start of a process in nanoseconds (`start_boottime`
     /// of its leader). If that is unknown, or belongs to another process with the same id, the start is taken from
     /// /proc, rounded down to the clock tick.
@@ -191,7 +190,8 @@ impl Scanner {
                 Err(_) => {}
             }
         }
-        for tgid in parents_first(&kin) {
+        kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
+        for Listed { tgid, .. } in kin {
             if let Some(seed) = self.process(tgid, &exact)
                 && !take(seed)
             {
@@ -392,27 +392,6 @@ fn terminated(mut cmdline: Vec<u8>) -> Vec<u8> {
     cmdline
 }
 
-/// Sorts by start. Parents come before their children even if their starts are equal (the same tick, with ids that
-/// wrapped around).
-fn parents_first(kin: &[Listed]) -> Vec<Tgid> {
-    let mut kin = kin.to_vec();
-    kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
-    let place: HashMap<Tgid, usize> = kin.iter().enumerate().map(|(i, kin)| (kin.tgid, i)).collect();
-    let mut order = Vec::with_capacity(kin.len());
-    let mut placed = vec![false; kin.len()];
-    let mut line = Vec::new();
-    for first in 0..kin.len() {
-        let mut next = Some(first);
-        // Entries are marked on the way up, because ids that were reused during the scan can form a cycle.
-        while let Some(here) = next.filter(|here| !std::mem::replace(&mut placed[*here], true)) {
-            line.push(here);
-            next = place.get(&kin[here].ppid).copied();
-        }
-        order.extend(line.drain(..).rev().map(|i| kin[i].tgid));
-    }
-    order
-}
-
 /// The first `most` bytes of a file. A read of a /proc file returns all available data, so a short read is the last
 /// one.
 fn read_file(mut file: File, most: usize) -> io::Result<Vec<u8>> {
@@ -522,21 +501,9 @@ mod tests {
     }
 
     #[test]
-    fn parents_come_first_also_within_a_tick() {
-        let kin = |(tgid, ppid, start_ticks)| Listed { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
-        let order = |of: [(u32, u32, u64); 3]| parents_first(&of.map(kin)).iter().map(|t| t.0).collect::<Vec<_>>();
-        assert_eq!(order([(9, 5, 3), (5, 1, 2), (1, 0, 1)]), [1, 5, 9]);
-        // 301 was forked by 30000 after the ids wrapped around, in the same tick.
-        assert_eq!(order([(301, 30000, 5), (30000, 1, 5), (1, 0, 1)]), [1, 30000, 301]);
-        assert_eq!(order([(2, 3, 1), (3, 2, 1), (4, 4, 1)]), [3, 2, 4]);
-        // On this machine too.
+    fn a_scan_ends_when_no_more_is_wanted() {
         let Some(scanner) = scanner() else { return };
-        let seeds = seeds(&scanner);
-        let place: HashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
-        for (i, seed) in seeds.iter().enumerate() {
-            assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
-        }
-        // A scan ends when no more is wanted. With hidepid=invisible, /proc has only the processes of this user.
+        // With hidepid=invisible, /proc has only the processes of this user.
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let mut count = 0;
         let mut take = |_| {
@@ -641,15 +608,6 @@ mod tests {
             for text in [&bytes, fields.as_bytes()] {
                 let _ = (Stat::parse(text), real_ids(text), cgroup(text));
             }
-        }
-
-        #[test]
-        fn ordering_loses_no_one(links in proptest::collection::vec((0u32..20, 0u32..20, 0u64..4), 0..30)) {
-            let kin = |(tgid, ppid, start_ticks)| Listed { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
-            let ordered = parents_first(&links.iter().copied().map(kin).collect::<Vec<_>>());
-            let sorted = |mut ids: Vec<_>| { ids.sort_unstable(); ids };
-            let ids = sorted(ordered.iter().map(|tgid| tgid.0).collect());
-            prop_assert_eq!(ids, sorted(links.iter().map(|(tgid, _, _)| *tgid).collect()));
         }
     }
 }
