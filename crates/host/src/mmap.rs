@@ -27,6 +27,12 @@ impl Mapping {
         Ok(Mapping { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
     }
 
+    /// Its size in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "none is empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// The word of 8 bytes at a byte offset, which is a multiple of 8. It may only be written in a writable mapping.
     ///
     /// # Panics

@@ -22,7 +22,7 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// A list of system calls by name.
 macro_rules! calls {
@@ -408,22 +408,17 @@ const SOCK_TYPE: i32 = 0xf;
 /// Flags of open(2) that create or truncate a file. `__O_TMPFILE` is without O_DIRECTORY, which it contains.
 const NEW: i32 = libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY;
 
-/// The count of denied calls, and their numbers as bits.
+/// The count of denied calls, and the number of the last one.
 static COUNT: AtomicU64 = AtomicU64::new(0);
-static NUMBERS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+static LAST: AtomicI32 = AtomicI32::new(0);
 
 pub fn denied() -> Option<String> {
-    let count = COUNT.load(Ordering::Relaxed);
-    let numbers = NUMBERS.iter().enumerate().flat_map(|(at, word)| {
-        let word = word.load(Ordering::Relaxed);
-        (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| (64 * at as u64 + bit).to_string())
-    });
-    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    let (count, last) = (COUNT.load(Ordering::Relaxed), LAST.load(Ordering::Relaxed));
     let of = std::env::consts::ARCH;
     (count > 0).then(|| {
         format!(
-            "seccomp denied {count} unexpected system calls of tracetui ({of} numbers: {numbers}): data may be \
-             missing; please report this"
+            "seccomp denied {count} unexpected system calls of tracetui (the last: {of} {last}): data may be missing; \
+             please report this"
         )
     })
 }
@@ -457,10 +452,7 @@ extern "C" fn note(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut lib
         }
         let number = info.byte_add(NUMBER).cast::<libc::c_int>().read();
         set_result(&mut *context.cast::<libc::ucontext_t>(), -i64::from(libc::EPERM));
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        if let Some(word) = NUMBERS.get(number / 64) {
-            word.fetch_or(1 << (number % 64), Ordering::Relaxed);
-        }
+        LAST.store(number, Ordering::Relaxed);
     }
     COUNT.fetch_add(1, Ordering::Relaxed);
 }
