@@ -30,7 +30,7 @@ use tracetui_events::text::time::{Moment, Zone};
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
 use tracetui_host::background::Pieces;
-use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, procfs, users};
+use tracetui_host::{btf, kallsyms, ksymbols, machine, mounts, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
@@ -451,7 +451,7 @@ pub fn host(bytes: &[u8]) {
         b'c' => {
             machine::parse_cpus(bytes);
         }
-        b'o' => _ = (clock::parse_offsets(bytes), machine::Lockdown::parse(bytes)),
+        b'o' => _ = machine::Lockdown::parse(bytes),
         b'p' => {
             let names = users::AccountNames::parse(bytes, bytes);
             let (users, groups) = (names.users().len(), names.groups().len());

@@ -95,6 +95,9 @@ fn namespaces(machine: &Machine, causes: &mut Vec<Cause>) {
             "run as root on the host, not in a rootless container",
         ));
     }
+    if !machine.initial_time_ns {
+        causes.push(fatal("not in the initial time namespace: times would be wrong", "run on the host"));
+    }
     if machine.own.is_err() {
         causes.push(partial(
             "/proc does not show the host's processes: processes started before the trace are unknown",
@@ -145,6 +148,7 @@ mod tests {
             uname: Uname { machine: std::env::consts::ARCH.to_owned(), ..Uname::default() },
             own: Ok(Tgid(1)),
             initial_user_ns: true,
+            initial_time_ns: true,
             capabilities: Some(CapabilitySet::all()),
             hides_processes: false,
             lockdown: Some(Lockdown::Integrity),
@@ -190,6 +194,7 @@ mod tests {
         check_fatal(&Machine { has_btf: false, ..root() }, "--btf FILE");
         check_fatal(&Machine { uname: Uname::default(), ..root() }, "x86-64");
         check_fatal(&Machine { initial_user_ns: false, ..none.clone() }, "user namespace");
+        check_fatal(&Machine { initial_time_ns: false, ..root() }, "time namespace");
         // Lesser causes leave tracing possible.
         let own = Err(Unusable::NotMounted);
         let lesser = Machine { has_btf: false, own: own.clone(), hides_processes: true, ..root() };

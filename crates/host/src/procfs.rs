@@ -6,7 +6,7 @@
 //!
 //! Only the arguments are in the memory of the process, which can delay their read forever ([`Arguments`]).
 
-use super::{clock, decimal, read_bounded};
+use super::{decimal, read_bounded};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -146,9 +146,6 @@ pub struct Scanner {
     /// `None`: environments are not read.
     keeper: Option<Keeper>,
     tick_ns: u64,
-    /// The offset that tracetui's time namespace adds to the start times in /proc. If it is not a whole number of
-    /// ticks, start times from /proc do not match the clock ticks of the probes. Only exact ones match.
-    boot_offset_ns: i64,
 }
 
 impl Scanner {
@@ -156,7 +153,7 @@ impl Scanner {
     pub fn new() -> Result<Scanner, Unusable> {
         initial_self()?;
         let tick_ns = 1_000_000_000 / clock_ticks_per_second();
-        Ok(Scanner { memory: RefCell::default(), keeper: None, tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
+        Ok(Scanner { memory: RefCell::default(), keeper: None, tick_ns })
     }
 
     /// The same scanner, which also reads environments.
@@ -253,7 +250,7 @@ impl Scanner {
     }
 
     fn start(&self, ticks: u64, exact: Option<BootNanos>) -> (BootNanos, bool) {
-        let cut = cut_start(ticks, self.tick_ns, self.boot_offset_ns);
+        let cut = ticks.saturating_mul(self.tick_ns);
         match exact {
             Some(exact) if exact.0.wrapping_sub(cut) < self.tick_ns => (exact, true),
             _ => (BootNanos(cut), false),
@@ -297,12 +294,7 @@ pub fn runs(tgid: Tgid, start: BootNanos) -> bool {
 /// The start of the calling process, rounded down to a clock tick.
 pub fn own_start() -> Option<BootNanos> {
     let stat = Stat::parse(&read_bounded("/proc/self/stat", FIELDS_MAX as u64).ok()?)?;
-    Some(BootNanos(cut_start(stat.start_ticks, TICK_NS, clock::namespace_offset_ns())))
-}
-
-/// A start in /proc, as the probes see it.
-fn cut_start(ticks: u64, tick_ns: u64, boot_offset_ns: i64) -> u64 {
-    ticks.saturating_mul(tick_ns).saturating_add_signed(boot_offset_ns.saturating_neg())
+    Some(BootNanos(stat.start_ticks.saturating_mul(TICK_NS)))
 }
 
 fn stat_of(tgid: Tgid) -> io::Result<Stat> {
@@ -450,6 +442,7 @@ impl ProcessDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use proptest::prelude::*;
     use std::process::{Command, Stdio};
 
@@ -517,11 +510,11 @@ mod tests {
 
     #[test]
     fn the_exact_start_counts_only_within_the_tick() {
-        let scanner = Scanner { memory: RefCell::default(), keeper: None, tick_ns: 10, boot_offset_ns: 100 };
-        assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
-        assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
-        assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
-        assert_eq!(scanner.start(50, None), (BootNanos(400), false));
+        let scanner = Scanner { memory: RefCell::default(), keeper: None, tick_ns: 10 };
+        assert_eq!(scanner.start(40, Some(BootNanos(409))), (BootNanos(409), true));
+        assert_eq!(scanner.start(40, Some(BootNanos(410))), (BootNanos(400), false));
+        assert_eq!(scanner.start(40, Some(BootNanos(399))), (BootNanos(400), false));
+        assert_eq!(scanner.start(40, None), (BootNanos(400), false));
         // A child starts in the tick in which it was made.
         let Some(scanner) = self::scanner() else { return };
         let before = clock::now_boot();
