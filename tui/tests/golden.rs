@@ -211,9 +211,7 @@ fn messages_name_an_argument_once_and_no_error_numbers() {
 #[test]
 fn tips_about_options_do_not_mislead() {
     for (args, tip) in [
-        (&["print", "--output", "x"][..], None),
-        (&["print", "--files", "x"], None),
-        (&["record", "--form", "json"], None),
+        (&["record", "--form", "json"][..], None),
         (&["record", "--forc"], Some("--force")),
         (&["record", "--out", "x"], Some("--output")),
         (&["print", "--kinds", "exec"], Some("--kind")),

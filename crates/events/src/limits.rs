@@ -399,9 +399,6 @@ pub const SYMBOL_UNSIZED: u64 = 256 << 10;
 /// Bytes of the names of BPF images. Further images have no name.
 pub const IMAGES_BYTES: usize = 4 << 20;
 
-/// Unloaded BPF images whose names are kept. The oldest is forgotten.
-pub const IMAGES_UNLOADED: usize = 1024;
-
 /// Bytes of an image. A longer one is cut: the kernel makes none (a program has at most a million instructions).
 pub const IMAGE_LENGTH: u32 = 16 << 20;
 

@@ -1,6 +1,6 @@
 //! The machine: its name, its kernel, and the properties that affect tracing.
 
-use super::lockdown;
+use super::maps;
 use super::own_id;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
@@ -18,6 +18,9 @@ const VALUE_MAX: u64 = 4096;
 /// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the initial user
 /// namespace. BPF checks capabilities only in this namespace.
 const INITIAL_USER_NS: &str = "user:[4026531837]";
+
+/// `PROC_TIME_INIT_INO`: the initial time namespace, whose times the probes read.
+const INITIAL_TIME_NS: &str = "time:[4026531834]";
 
 /// The process id of kthreadd, the parent of all kernel threads, in the initial pid namespace.
 const KTHREADD: u32 = 2;
@@ -106,17 +109,20 @@ pub struct Machine {
     pub own: Result<Tgid, Unusable>,
     /// Whether tracetui is in the initial user namespace; true if unknown.
     pub initial_user_ns: bool,
+    /// Whether tracetui is in the initial time namespace; true if unknown.
+    pub initial_time_ns: bool,
     /// Effective capabilities; `None` without /proc.
     pub capabilities: Option<CapabilitySet>,
     /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
     /// exists.
     pub hides_processes: bool,
-    /// The lockdown mode. `None` if the kernel has no lockdown. If securityfs is not mounted, only
-    /// [`Confidentiality`](Lockdown::Confidentiality) can be detected, by a test.
+    /// The lockdown mode. `None` if the kernel has no lockdown, or securityfs is not mounted.
     pub lockdown: Option<Lockdown>,
-    pub has_sysfs: bool,
     /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
     pub has_btf: bool,
+    /// Whether the kernel has the BPF ring buffer; `None` if unknown.
+    pub ring_buffer: Option<bool>,
+    pub is_root: bool,
     /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2. With 2, symbols have no addresses, even for root.
     pub kptr_restrict: Option<i32>,
 }
@@ -128,20 +134,22 @@ impl Machine {
         let value = |path: &str| read_bounded(path, VALUE_MAX).ok();
         let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
         let own = procfs::initial_self();
+        let is_in = |kind: &str, initial: &str| {
+            std::fs::read_link(format!("/proc/self/ns/{kind}")).map_or(true, |ns| ns.as_os_str() == initial)
+        };
         Machine {
             boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
             cpus: possible_cpus(),
             pid_ns: procfs::namespace("/proc/self", "pid").unwrap_or_default(),
             hides_processes: own.is_ok() && !procfs::lives(KTHREADD),
             own,
-            initial_user_ns: std::fs::read_link("/proc/self/ns/user")
-                .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
+            initial_user_ns: is_in("user", INITIAL_USER_NS),
+            initial_time_ns: is_in("time", INITIAL_TIME_NS),
             capabilities: value("/proc/thread-self/status").and_then(|text| effective_capabilities(&text)),
-            lockdown: value("/sys/kernel/security/lockdown")
-                .and_then(|text| Lockdown::parse(&text))
-                .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
-            has_sysfs: Path::new("/sys/kernel").exists(),
+            lockdown: value("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            ring_buffer: maps::ring_buffer(),
+            is_root: rustix::process::geteuid().is_root(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
             uname,
         }

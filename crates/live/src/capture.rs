@@ -102,7 +102,7 @@ impl CaptureMaps {
         for id in ids {
             let missing = || match self.tasks.unit() {
                 Unit::Nanoseconds => CaptureError::NoProcess(*id),
-                Unit::Ticks(_) => CaptureError::NotInProc(*id),
+                Unit::Ticks => CaptureError::NotInProc(*id),
             };
             self.roots.insert(*id, *by_id.get(id).ok_or_else(missing)?);
         }
@@ -113,8 +113,8 @@ impl CaptureMaps {
     /// The filter, with the unit in which the probes count start times.
     fn counting_starts(&self, judge: Capture) -> Capture {
         match self.tasks.unit() {
-            Unit::Ticks(offset) if judge.tests & (test::TREE | test::KIN) != 0 => {
-                Capture { tests: judge.tests | test::TICKS, start_offset: offset.cast_unsigned(), ..judge }
+            Unit::Ticks if judge.tests & (test::TREE | test::KIN) != 0 => {
+                Capture { tests: judge.tests | test::TICKS, ..judge }
             }
             _ => judge,
         }

@@ -290,14 +290,6 @@ pub(super) fn absent_member(insn: &bpf_insn) -> Option<usize> {
     }
 }
 
-/// The member that an instruction of the object reads, on whatever kernel.
-pub(super) fn member(insn: &bpf_insn) -> Option<usize> {
-    match insn.code {
-        MOVE_NUMBER => move_placed(insn.imm),
-        _ => loaded_member(insn),
-    }
-}
-
 fn loaded_member(insn: &bpf_insn) -> Option<usize> {
     /// `BPF_LDX`.
     const LDX: u8 = 1;

@@ -3,7 +3,6 @@
 use super::messages::name;
 use super::usage::BadUsage;
 use super::user_files::{as_user, user_path};
-use crate::app::keys::keymap::Keymap;
 use crate::app::views::columns;
 use crate::app::watch::Watch;
 use crate::cli;
@@ -208,32 +207,6 @@ pub fn markdown() -> String {
     out.push_str(&format!("\n## `[watch]`\n\n{}", paragraph(&WATCHES)));
     out.push_str(&format!("\n## `[keys]`\n\n[KEYS.md](KEYS.md) lists the actions.\n\n{}", paragraph(&KEYS)));
     out
-}
-
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    pub(super) prose: String,
-    pub(super) rows: String,
-}
-
-pub(super) fn sections() -> Vec<Section> {
-    let (colours, weights) = words();
-    let row = |name: &str, text: &str| format!("  {name:20} {}\n", text.replace('`', ""));
-    let part = |title, prose: &[&str], rows| Section { title, prose: prose.join(" ").replace('`', ""), rows };
-    let entries = ENTRIES.iter().map(|entry| row(entry.name, entry.values) + &row("", entry.doc));
-    let roles = Role::ALL.iter().map(|role| row(role.name(), &Look::of(*role).to_string()) + &row("", role.doc()));
-    let keymap = Keymap::default();
-    let keys = keymap.iter().map(|binding| row(&binding.action.name(), &binding.names()));
-    let words = format!("Colours: {colours}. Weights: {weights}.");
-    let lists = LISTS.map(|(list, view)| row(list, &columns::all(view).join(" ")));
-    vec![
-        part("Entries", &PLACE, entries.collect()),
-        part("[columns]", &COLUMNS, lists.concat()),
-        part("[colors]", &[&COLORS[..], &[&words]].concat(), roles.collect()),
-        part("[watch]", &WATCHES, String::new()),
-        part("[keys]", &KEYS, keys.collect()),
-        part("Example", &[], EXAMPLE.to_owned()),
-    ]
 }
 
 #[cfg(test)]

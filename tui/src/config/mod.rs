@@ -295,11 +295,7 @@ fn size(key: &Key<'_>, value: &Value<'_>) -> Result<ByteSize, ConfigError> {
     };
     let text = value.get_ref().as_str().ok_or_else(wrong)?;
     text.parse().map_err(|error: SizeError| {
-        let example = match &error {
-            SizeError::Unit { number, meant, .. } => format!("{number}{meant}"),
-            _ => "512MiB".to_owned(),
-        };
-        ConfigError::new(value.span(), format!("`{}`: {error}", key.get_ref())).hint(remedy(&example))
+        ConfigError::new(value.span(), format!("`{}`: {error}", key.get_ref())).hint(remedy("512MiB"))
     })
 }
 

@@ -10,7 +10,6 @@
 //! [include/uapi/linux/btf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/btf.h) and
 //! [Documentation/bpf/btf.rst](https://elixir.bootlin.com/linux/v6.12/source/Documentation/bpf/btf.rst).
 
-mod bytes;
 mod names;
 mod raw;
 pub mod resolve;
@@ -23,12 +22,9 @@ use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::mmap::Mapping;
-use bytes::Bytes;
 use names::StringTable;
 use raw::{BtfType, Member, NamedKind, TypeIndex, TypeKind, check_magic, enumerator_at, header_len, section, word};
 
@@ -86,7 +82,7 @@ pub enum BtfError {
 pub struct Damaged;
 
 pub struct Btf {
-    data: Bytes,
+    data: Vec<u8>,
     strings: Range<usize>,
     index: TypeIndex,
     /// See [`Btf::structure`].
@@ -99,8 +95,7 @@ impl Btf {
             io::ErrorKind::NotFound => BtfError::NotInKernel,
             _ => BtfError::Read(error),
         };
-        let mapped = map_running().map_err(error)?;
-        Btf::of(mapped.map_or_else(|| read(Path::new(RUNNING)).map(Bytes::Read), Ok).map_err(error)?)
+        Btf::parse(read(Path::new(RUNNING)).map_err(error)?)
     }
 
     /// Reads a file of raw BTF: a copy of [`RUNNING`] from any machine.
@@ -116,10 +111,6 @@ impl Btf {
 
     /// Parses BTF and checks the headers of all types. Makes one pass, and uses at most 8 bytes of memory per type.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
-        Btf::of(Bytes::Read(data))
-    }
-
-    fn of(data: Bytes) -> Result<Btf, BtfError> {
         check_magic(&data)?;
         let header = header_len(&data)?;
         let types = section("type section", &data, header, 8)?;
@@ -142,7 +133,7 @@ impl Btf {
     }
 
     /// The id of the function `name`. Such a function can still be inlined or not traceable. The search reads the names
-    /// of all functions (0.2 ms for 57,000). [`Btf::funcs`] finds ten in twice that time.
+    /// of all functions. [`Btf::funcs`] finds ten in the same time.
     pub fn func(&self, name: &str) -> Option<u32> {
         self.funcs(&[name])[0]
     }
@@ -329,21 +320,6 @@ impl Btf {
         word(&self.data, at)
     }
 }
-
-/// Maps the BTF of the running kernel, which takes less time than copying it. `None` if it can only be read.
-fn map_running() -> io::Result<Option<Bytes>> {
-    let file = File::open(RUNNING)?;
-    let len = file.metadata()?.len();
-    let sysfs = rustix::fs::fstatfs(&file).is_ok_and(|found| found.f_type == SYSFS);
-    if !sysfs || len > LARGEST as u64 {
-        return Ok(None);
-    }
-    // 6.16+ ([`btf_sysfs_vmlinux_mmap`](https://elixir.bootlin.com/linux/v6.16/source/kernel/bpf/sysfs_btf.c)).
-    Ok(Mapping::private(file.as_fd(), len as usize).ok().map(Bytes::Mapped))
-}
-
-/// `SYSFS_MAGIC` (include/uapi/linux/magic.h).
-const SYSFS: rustix::fs::FsWord = 0x6265_6572;
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;

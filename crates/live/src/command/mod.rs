@@ -24,18 +24,13 @@ use rustix::process::{
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tracetui_events::text::{Charset, escaped};
 use tracetui_events::why::error_text;
-use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
-use tracetui_events::why::similar_name::octal;
 use tracetui_host::confine::MonitorCalls;
 use tracetui_host::invoker::Invoker;
 use tracetui_host::own_id;
@@ -588,44 +583,13 @@ impl Process {
             (stage::EXEC, libc::ENOENT | libc::ENOTDIR) => 127,
             _ => 126,
         };
-        let (name, error) = (shown(&self.name), error_text(errno));
-        let (before, because) = match stage {
-            stage::USER => ("cannot switch to the invoking user: ", String::new()),
-            stage::STREAMS => ("cannot set up its standard streams: ", String::new()),
-            _ => ("", because(Path::new(&self.name), errno)),
+        let (name, error) = (escaped(self.name.as_bytes(), Charset::Utf8.mode()), error_text(errno));
+        let before = match stage {
+            stage::USER => "cannot switch to the invoking user: ",
+            stage::STREAMS => "cannot set up its standard streams: ",
+            _ => "",
         };
-        Some(Ended::NotRun(format!("cannot run {name}: {before}{error}{because}"), status))
-    }
-}
-
-fn shown(name: &OsStr) -> String {
-    escaped(name.as_bytes(), Charset::Utf8.mode()).into_owned()
-}
-
-/// The reason why a program named by a path was not executed, according to its file. Empty if the file shows no more
-/// than the error.
-fn because(program: &Path, errno: i32) -> String {
-    let missing = |interpreter: &[u8]| {
-        let interpreter = Path::new(OsStr::from_bytes(interpreter));
-        let gone = fs::metadata(interpreter).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        if gone {
-            format!(": its interpreter {} does not exist", shown(interpreter.as_os_str()))
-        } else {
-            String::new()
-        }
-    };
-    match (errno, fs::metadata(program).map(|file| file.mode())) {
-        (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {}, not executable", octal(mode & 0o7777)),
-        (libc::ENOENT, Ok(_)) => {
-            let mut head = Vec::new();
-            let read = fs::File::open(program).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
-            match read.map(|_| image(&head)) {
-                Ok(FileHead::Script(interpreter)) => missing(&interpreter),
-                Ok(FileHead::Elf(Elf { interpreter: Interpreter::Path(interpreter), .. })) => missing(&interpreter),
-                _ => String::new(),
-            }
-        }
-        _ => String::new(),
+        Some(Ended::NotRun(format!("cannot run {name}: {before}{error}"), status))
     }
 }
 
