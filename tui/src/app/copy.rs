@@ -1,7 +1,6 @@
 //! Copying: text for the terminal's clipboard (OSC 52), and commands quoted for a shell.
 
 mod selected_row;
-pub(super) mod strace;
 
 use std::ffi::OsString;
 use tracetui_events::event::describe::args;

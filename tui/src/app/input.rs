@@ -20,8 +20,6 @@ pub enum Input {
     Finding(u64),
     /// The search ended: with the time of the match, if there is one, or with the reason why the recording cannot be searched.
     Found(Result<Option<u64>, String>),
-    /// The recordings and directories beside this path, in which the text before the cursor ends.
-    Listed(String, Vec<String>),
     /// How much of both runs the comparison has read, in percent.
     Comparing([u8; 2]),
     /// The comparison ended: with its result, or with the reason why there is none.
@@ -49,8 +47,6 @@ pub enum Input {
     RecordingEnded(u64),
     /// The recording failed or cannot begin, for the reason in the message.
     NotRecorded(String),
-    /// The events that are shown were saved: the name of the file, the number of events, and its bytes.
-    Saved(String, u64, u64),
     /// No more frames will arrive.
     SourceEnded,
 }
@@ -114,8 +110,6 @@ pub enum Effect {
     Bell,
     /// Start a recording, or end the running one.
     Record,
-    /// Saves the events that are shown in a file of their own.
-    SaveShown,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
     Seek(u64),
     /// Search the recording, or stop searching it: [`Input::Finding`] and [`Input::Found`] follow.
@@ -125,8 +119,6 @@ pub enum Effect {
     CountRuns(bool),
     /// Read what these processes use: [`App::measured`](super::App::measured) follows.
     Measure(Vec<ProcessKey>),
-    /// List the recordings and directories beside this path: [`Input::Listed`] follows.
-    ListFiles(String),
     /// Compare the trace with this recording, or stop comparing: [`Input::Comparing`] and [`Input::Compared`] follow.
     Compare(Option<String>),
     /// Restore the terminal and stop until SIGCONT.

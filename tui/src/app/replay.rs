@@ -107,12 +107,6 @@ impl Replay {
         self.transport.playing().is_some()
     }
 
-    /// The speed reached, if it is clearly below the chosen one because reading is slower.
-    pub fn reached(&self) -> Option<f64> {
-        let reached = self.transport.playing()?.reached;
-        reached.filter(|reached| *reached < 0.8 * self.speed.factor())
-    }
-
     /// The end of the recording as far as it is known.
     pub(super) fn ends_at(&self) -> Option<BootNanos> {
         self.facts.span.map(|(_, last)| BootNanos(last))
@@ -128,11 +122,6 @@ impl Replay {
         if from_start {
             self.before_start = before;
         }
-    }
-
-    pub(super) fn change_speed(&mut self, faster: bool) {
-        self.speed = self.speed.next(faster);
-        self.transport.playing_mut().into_iter().for_each(Playing::measure_anew);
     }
 
     /// Advances the position to now, but not beyond `last`. `None` if the replay is not playing.

@@ -113,14 +113,6 @@ impl Side {
         line.target.is_some() && self.cursor == line.target
     }
 
-    /// Leaves the selected row. Returns its event.
-    pub(super) fn take_event(&mut self) -> Option<Id> {
-        match self.cursor.take() {
-            Some(Target::Event(id)) => Some(id),
-            _ => None,
-        }
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.busy.bytes
     }
@@ -138,9 +130,7 @@ impl App {
 
     /// Whether there may be a strip beside the list.
     pub(super) fn has_side(&self) -> bool {
-        self.screen.strip
-            && matches!(self.views.shown, View::Events | View::Tree)
-            && self.detail.size != Some(Size::Full)
+        self.screen.strip && self.views.shown == View::Events && self.detail.size != Some(Size::Full)
     }
 
     /// Begins or ends to count for the strip.
@@ -208,16 +198,14 @@ impl App {
         // The failures take the rest.
         let room = height.saturating_sub(lines.len() + below.len() + 3);
         let stories = self.stories(until);
-        let about = [counted(stories.len() as u64, ["story", "stories"])].into_iter().chain(self.muted_text());
-        let about = about.collect::<Vec<_>>().join(", ");
+        let about = counted(stories.len() as u64, ["story", "stories"]);
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
             let shows_all = KindSet::BY_DEFAULT.iter().all(|kind| self.screen.kinds.contains(kind));
-            let none = match (self.filter.applied.as_ref(), self.muted.is_empty()) {
-                (Some(_), _) => "nothing that passes the filter",
-                (None, _) if !shows_all => "nothing of the shown kinds",
-                (None, true) => "nothing that stayed unanswered",
-                (None, false) => "nothing else",
+            let none = match self.filter.applied {
+                Some(_) => "nothing that passes the filter",
+                None if !shows_all => "nothing of the shown kinds",
+                None => "nothing that stayed unanswered",
             };
             lines.push(Line::of(Content::None(none)));
         }
@@ -248,9 +236,7 @@ impl App {
     pub(super) fn act_on_side(&mut self, action: Action) -> bool {
         match action {
             Action::Strip if self.shows_side_over() => self.screen.overlay = None,
-            Action::Strip
-                if self.screen.width < layout::WITH_SIDE || !matches!(self.views.shown, View::Events | View::Tree) =>
-            {
+            Action::Strip if self.screen.width < layout::WITH_SIDE || self.views.shown != View::Events => {
                 self.screen.open(OverlayKind::Strip);
             }
             Action::Strip => self.screen.strip = !self.screen.strip,
@@ -284,13 +270,6 @@ impl App {
             None => targets.len().saturating_sub(1),
         };
         self.side.cursor = targets.into_iter().nth(next);
-    }
-
-    /// Goes to the target of the row of the strip at a line.
-    pub(super) fn click_side(&mut self, line: usize) {
-        let target = self.side_lines(self.side_height()).into_iter().nth(line).and_then(|line| line.target);
-        self.side.cursor = None;
-        target.into_iter().for_each(|target| self.go_from_side(target));
     }
 
     fn go_from_side(&mut self, target: Target) {

@@ -10,7 +10,6 @@ use super::search::Found;
 use super::views::detail::Subject;
 use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
-use super::watch::Watch;
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
@@ -40,7 +39,6 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
                 self.notify(why);
             }
-            Input::Listed(path, names) => self.listed(&path, &names),
             Input::Comparing(percent) => self.comparing(percent),
             Input::Compared(result) => self.compared(result),
             Input::Looked(id, answer) => self.reasons.looked(id, answer),
@@ -82,10 +80,6 @@ impl App {
                 self.recordings.wrote(bytes);
             }
             Input::RecordingEnded(bytes) => self.recordings.end(bytes).into_iter().for_each(|text| self.notify(text)),
-            Input::Saved(name, events, bytes) => {
-                let saved = self.recordings.saved(name, events, bytes);
-                self.notify(saved);
-            }
             Input::NotRecorded(why) => {
                 let failed = self.recordings.fail(why);
                 self.notify(failed);
@@ -170,7 +164,6 @@ impl App {
             search,
             searches,
             watches,
-            muted,
             side,
             ..
         } = self;
@@ -191,9 +184,7 @@ impl App {
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             let job = seen.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
             let job = job.and_then(|job| shown.shown_job(job, store, seen.world));
-            let failed = answer == Answer::Yes && seen.event.failed() && !answered;
-            let is_muted = failed && tree.mutes(id, muted, store, seen.world, |mute| mute.count += 1);
-            events.append(Added { id, answer, watched, answered, muted: is_muted, job }, seen, store);
+            events.append(Added { id, answer, watched, answered, job }, seen, store);
             if answer != Answer::No {
                 search.append(id, seen, events);
             }
@@ -203,12 +194,8 @@ impl App {
                 summary.answered(answered.kind);
                 // This event is not counted yet.
                 if let Some(failed) = store.get(answered.id).filter(|failed| failed.id < id) {
-                    if events.passes(failed.id) {
-                        if KindSet::CALLS.contains(failed.kind) {
-                            top.answered(&failed, seen.world);
-                        }
-                        let uncount = |mute: &mut Watch| mute.count = mute.count.saturating_sub(1);
-                        tree.mutes(failed.id, muted, store, seen.world, uncount);
+                    if events.passes(failed.id) && KindSet::CALLS.contains(failed.kind) {
+                        top.answered(&failed, seen.world);
                     }
                     events.answered(&failed, store);
                 }
@@ -258,8 +245,7 @@ impl App {
     fn tick(&mut self, tick: Tick) -> bool {
         self.now = tick.now;
         let second = self.rates.tick(tick.now);
-        // A question stands until it is answered.
-        let expired = !self.asks_what && self.screen.expire(tick.now);
+        let expired = self.screen.expire(tick.now);
         if let Some(usage) = tick.usage {
             self.usage = Some(Measurement::of(usage, tick.now, self.usage));
         }
@@ -289,7 +275,6 @@ impl App {
             screen,
             search,
             watches,
-            muted,
             side,
             ..
         } = self;
@@ -306,9 +291,7 @@ impl App {
                 side.prepend(stored, world);
             }
             let job = stored.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
-            let failed = answer == Answer::Yes && stored.failed && !stored.answered;
-            let muted = failed && tree.mutes(stored.id, muted, store, world, |mute| mute.count += 1);
-            (answer, muted, job.and_then(|job| shown.shown_job(job, store, world)))
+            (answer, job.and_then(|job| shown.shown_job(job, store, world)))
         });
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);

@@ -2,7 +2,6 @@
 
 use super::config::LoadedConfig;
 use super::dashboard::event_loop::{self, Trace};
-use super::dashboard::saved_filters::SavedFilters;
 use super::dashboard::{self, look};
 use super::messages::say;
 use super::usage::{BadUsage, HostNames};
@@ -36,14 +35,11 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     }
     dashboard::terminal::check()?;
     let loaded = LoadedConfig::read(&args.screen.config)?;
-    let mut saved = SavedFilters::open(!loaded.config.no_history);
-    let earlier = std::mem::take(&mut saved.lines);
-    let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
+    let (app, timeline, feed) = start(args, &loaded, clock::zone())?;
     let troubles = timeline.troubles.clone();
     let (timeline, home, run) = (Some(timeline), own_home(), cli::Run::default());
     let trace = Trace { feed, command: None, timeline, recorder: None, opener: None, home, lookups: None, run };
-    let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
-    saved.append(&exit.filters);
+    event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
     let found = troubles.found();
     found.holes.iter().flat_map(|(name, holes)| of_holes(name, holes)).for_each(say);
     found.error.iter().for_each(|error| say(format_args!("tracetui: {error}")));
@@ -51,7 +47,7 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// The dashboard, the recording, and the frames from the first place shown.
-fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: Zone) -> Result<(App, Timeline, Feed)> {
+fn start(args: &cli::Replay, loaded: &LoadedConfig, zone: Zone) -> Result<(App, Timeline, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
     let budget = Budget::new(memory);
     let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, SEVERAL)?, budget)?;
@@ -59,8 +55,7 @@ fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: 
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
     let kinds = KindSet::OF_COMMAND;
-    let settings =
-        Settings { budget, zone, capture: String::new(), filters, preferences, kinds, ..Settings::default() };
+    let settings = Settings { budget, zone, capture: String::new(), preferences, kinds, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;
@@ -141,7 +136,7 @@ pub(crate) mod tests {
 
     /// The dashboard with all of a recording, as far as it fits.
     pub(crate) async fn load_whole(args: &cli::Replay) -> Result<App> {
-        let (mut app, _, mut feed) = start(args, &LoadedConfig::default(), Vec::new(), Zone::UTC)?;
+        let (mut app, _, mut feed) = start(args, &LoadedConfig::default(), Zone::UTC)?;
         while let Some(batch) = feed.next().await {
             app.update(app::Input::Batch(batch));
         }
@@ -221,7 +216,7 @@ pub(crate) mod tests {
         assert_eq!(shown(own, &given).expect("a filter"), "comm=a comm=b");
         let error = shown("\nfilter = \"a foo=1\"", &cli::FilterArgs::default()).expect_err("no filter");
         let said = error.downcast_ref::<BadUsage>().map(ToString::to_string).unwrap_or_default();
-        assert!(said.starts_with(&format!("{}:2:13: filter: unknown field `foo`", config.display())), "{said}");
+        assert!(said.starts_with(&format!("{}:2:10: filter: unknown field `foo`", config.display())), "{said}");
         assert!(said.ends_with("\n--no-config starts without the file"), "{said}");
         assert_eq!(shown("filter = \"a foo=1\"", &given).expect("it is not used"), "comm=a comm=b");
         // Several recordings are refused.

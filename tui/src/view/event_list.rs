@@ -212,10 +212,8 @@ fn empty(app: &App) -> String {
                 Failures::All => Some("shows all events"),
             };
             let failures = failures.map(|shows| format!("{} {shows}", key(Action::Failures)));
-            let muted = app.muted_text().filter(|_| failures.is_some());
-            let muted = muted.map(|muted| format!("{muted}, {} lists them", key(Action::LossReport)));
             let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];
-            let all: Vec<_> = muted.into_iter().chain(filter).chain(failures).chain(rest).collect();
+            let all: Vec<_> = filter.into_iter().chain(failures).chain(rest).collect();
             format!("all events hidden: {}", all.join(", "))
         }
     }

@@ -18,7 +18,7 @@ const TASKS: [(&str, &[(Action, &str)]); 10] = [
     ("go back in time", &[(Action::Back10, "10 s"), (Action::GoTo, "to a time"), (Action::Follow, "to now")]),
     ("compare", &[(Action::Diff, "with a recording"), (Action::RunAgain, "run COMMAND again")]),
     ("record", &[(Action::Record, "start and stop; kept events are recorded first")]),
-    ("copy the row", &[(Action::CopyLine, "text"), (Action::CopyCommand, "command"), (Action::CopyCall, "call")]),
+    ("copy the row", &[(Action::CopyLine, "text"), (Action::CopyCommand, "command")]),
     ("who listens", &[(Action::EditFilter, "op=listen")]),
     ("who deleted a file", &[(Action::EditFilter, "op=unlink path~NAME")]),
     ("see what was lost", &[(Action::LossReport, "losses, memory, own cost")]),

@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use super::{clock, gap};
 use crate::app::keys::keymap::Action;
-use crate::app::watch::Watch;
 use crate::app::{App, Memory};
 use ratatui::text::Line;
 use std::fmt::Display;
@@ -42,7 +41,6 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     };
     lines.extend(styled(&verdict, if is_lost { theme.loss() } else { theme.strong() }));
     lines.extend(loaded.into_iter().chain(advice(&account, counters, is_partial)).flat_map(said));
-    lines.extend(muted(app).into_iter().flat_map(said));
     lines.push(Line::default());
     if room < TABLE {
         lines.extend(in_words(&account).into_iter().flat_map(said));
@@ -147,18 +145,6 @@ fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
         " Gaps".to_owned()
     };
     [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
-}
-
-/// The failures that the user muted, the last story first.
-fn muted(app: &App) -> Vec<String> {
-    let line = |mute: &Watch| {
-        let name = text::escape_in(mute.name.as_bytes(), Charset::Utf8, 256);
-        format!("muted: {name}, {}", counted(mute.count, ["event", "events"]))
-    };
-    let mut lines: Vec<_> = app.muted.iter().rev().map(line).collect();
-    let undo = format!("  {} shows it again", app.key_of(Action::Mute));
-    lines.first_mut().into_iter().for_each(|line| line.push_str(&undo));
-    lines
 }
 
 fn inventory(app: &App) -> Vec<String> {

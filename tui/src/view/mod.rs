@@ -51,8 +51,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         View::Bpf => bpf::counts(app, areas.filter.width, theme),
         View::Diff => diff::counts(app, theme),
     };
-    let (tabs, chips) = filter_line::draw(frame, areas.filter, app, counts, theme);
-    let mut extent = Extent { scroll: app.detail.scroll, tabs, chips, ..Extent::default() };
+    filter_line::draw(frame, areas.filter, app, counts, theme);
+    let mut extent = Extent { scroll: app.detail.scroll, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.views.shown {
             View::Events => event_list::draw(frame, areas.titles, areas.list, app, theme, extent),
@@ -81,7 +81,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
                     0
                 }
                 OverlayKind::Strip => {
-                    side::over(frame, body, body, app, theme);
+                    side::over(frame, body, app, theme);
                     0
                 }
                 OverlayKind::Gantt => tree::gantt::draw(frame, body, app, scroll, theme),
@@ -96,8 +96,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         }
     }
     filter_line::offers(frame, areas.body(), app, theme);
-    extent.strip = footer::status(frame, areas.status, app, theme);
-    extent.keys = footer::keys(frame, areas.footer, app, theme);
+    footer::status(frame, areas.status, app, theme);
+    footer::keys(frame, areas.footer, app, theme);
     extent
 }
 

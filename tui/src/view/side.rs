@@ -34,13 +34,13 @@ const SECONDS: u64 = 10;
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     if !area.is_empty() {
         let inside = border(frame, area, theme);
-        over(frame, area, inside, app, theme);
+        over(frame, inside, app, theme);
     }
 }
 
-/// Draws the strip in an area of its own. `area`: the part that a click counts lines in.
-pub(super) fn over(frame: &mut Frame<'_>, area: Rect, inside: Rect, app: &App, theme: Theme) {
-    for (y, line) in (inside.y..inside.bottom()).zip(app.side_lines(area.height.into())) {
+/// Draws the strip in an area of its own.
+pub(super) fn over(frame: &mut Frame<'_>, inside: Rect, app: &App, theme: Theme) {
+    for (y, line) in (inside.y..inside.bottom()).zip(app.side_lines(inside.height.into())) {
         let drawn = drawn(&line, inside.width.into(), app, theme);
         let drawn = if app.side.is_selected(&line) { selected(&drawn, inside.width, theme) } else { drawn };
         put(frame, Rect { y, height: 1, ..inside }, drawn);

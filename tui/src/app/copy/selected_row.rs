@@ -6,7 +6,6 @@ use crate::app::views::detail::Subject;
 use crate::app::views::event_list::row;
 use crate::app::views::event_list::row::TimeBase;
 use crate::app::{App, Effect, copy};
-use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
 
 impl App {
@@ -32,15 +31,10 @@ impl App {
         self.copy(line, "line");
     }
 
-    /// Copies a text about the selected event.
-    pub(in crate::app) fn copy_event<T: Into<Option<String>>>(
-        &mut self,
-        text: impl FnOnce(&EventContext<'_>) -> T,
-        what: &str,
-    ) {
+    pub(in crate::app) fn copy_json(&mut self) {
         let id = (self.views.shown == View::Events).then(|| self.aimed_at()).flatten();
-        let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), text)?.into());
-        self.copy(text, what);
+        let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), copy::json));
+        self.copy(text, "event as JSON");
     }
 
     pub(in crate::app) fn copy_command(&mut self) {

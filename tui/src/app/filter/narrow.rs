@@ -46,7 +46,6 @@ impl App {
         self.follow_roots();
         self.events.list(self.listing());
         self.events.restart(&self.store);
-        self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.views.tree.nodes.unmatch();
         self.views.top.stop();
         self.side.restart();

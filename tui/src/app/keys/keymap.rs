@@ -131,8 +131,6 @@ pub enum KeyError {
 pub(crate) struct Conflict {
     /// The number of the assignment.
     pub at: usize,
-    /// The key of that assignment; `None` if it is about all.
-    pub press: Option<Press>,
     pub message: String,
 }
 
@@ -160,15 +158,11 @@ impl Keymap {
         self.binding(action).and_then(|binding| binding.keys.first()).map_or_else(|| "-".to_owned(), |key| key.name())
     }
 
-    pub(crate) fn action(&self, name: &str) -> Option<Action> {
-        self.iter().map(|binding| binding.action).find(|action| action.name() == name)
-    }
-
     /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned.
     /// Fails if two actions of a scope have the same key, one would lose its last key unsaid, a key for everywhere has another meaning
     /// in one view unsaid, or no key would be left to quit or for help.
     pub(crate) fn assign(&mut self, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
-        let conflict = |at, press, message| Err(Conflict { at, press, message });
+        let conflict = |at, message| Err(Conflict { at, message });
         let said = |action| assigned.iter().any(|(one, _)| *one == action);
         let mut changed = self.clone();
         // The numbers of the assignments.
@@ -180,7 +174,7 @@ impl Keymap {
                 let (key, name, other) = (press.name(), action.name(), assigned[other].0.name());
                 let twice = format!("`{key}` is listed twice");
                 let both = format!("`{key}` is assigned to both `{other}` and `{name}`");
-                return conflict(at, Some(*press), if name == other { twice } else { both });
+                return conflict(at, if name == other { twice } else { both });
             }
             binding.keys = keys.clone().into();
         }
@@ -199,12 +193,12 @@ impl Keymap {
             let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
             let why = "it needs a key that has no other meaning in any view";
             let at = own.or_else(taker).unwrap_or_default();
-            return conflict(at, None, format!("no key would be left for `{name}`: {why}"));
+            return conflict(at, format!("no key would be left for `{name}`: {why}"));
         }
         if let Some((at, press, action)) = robbed {
             let (key, name) = (press.name(), action.name());
             let message = format!("`{key}` is the only key of `{name}`: assign that another key, or write {name} = []");
-            return conflict(at, Some(press), message);
+            return conflict(at, message);
         }
         for (at, (action, keys)) in assigned.iter().enumerate() {
             let Some(was) = self.binding(*action).filter(|b| b.section.scope().is_none()) else { continue };
@@ -213,7 +207,7 @@ impl Keymap {
                 let other = changed.iter().find_map(|b| Some((b.action.name(), narrower(b)?)));
                 let (Some((name, place)), key) = (other, press.name()) else { continue };
                 let remedy = format!("assign that another key, or write {name} = \"{key}\" to keep both");
-                return conflict(at, Some(*press), format!("`{key}` is the key of `{name}` {place}: {remedy}"));
+                return conflict(at, format!("`{key}` is the key of `{name}` {place}: {remedy}"));
             }
         }
         *self = changed;

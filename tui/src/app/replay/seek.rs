@@ -20,7 +20,6 @@ impl App {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
         self.pipeline.world_mut().ends_at = self.replay.as_ref().and_then(Replay::ends_at);
         self.watches.recount();
-        self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.side.restart();
         self.output = self.pipeline.world().terminal().map(Output::restored);
         if self.output.is_none() && self.screen.shows_output() {
@@ -101,7 +100,7 @@ impl App {
         let Some(replay) = &mut self.replay else { return false };
         match action {
             Action::Play | Action::Pause => self.toggle_play(),
-            Action::Slower | Action::Faster => replay.change_speed(action == Action::Faster),
+            Action::Slower | Action::Faster => replay.speed = replay.speed.next(action == Action::Faster),
             Action::EventBack | Action::EventForward => {
                 let rows = if action == Action::EventBack { -1 } else { 1 };
                 self.events.move_by(rows, self.list_height(), &self.store);

@@ -189,11 +189,6 @@ impl EventList {
         self.listed.group(id)
     }
 
-    /// What the failures of a row have in common.
-    pub(crate) fn alike(&self, id: Id) -> Option<Alike> {
-        self.failures.iter().chain([&self.listed]).find_map(|rows| rows.group(id)).map(|group| group.alike)
-    }
-
     /// The texts beside a row about its group, longest first. `found`: where its search found the name if the list does not show that.
     pub(crate) fn remarks(&self, id: Id, found: Option<&str>) -> Vec<String> {
         let own = self.listed.remarks(id);
@@ -258,21 +253,21 @@ impl EventList {
         world: &World,
         budget: usize,
         watches: &Watches,
-        mut ask: impl FnMut(&Stored<'_>) -> (Answer, bool, Option<ProcessKey>),
+        mut ask: impl FnMut(&Stored<'_>) -> (Answer, Option<ProcessKey>),
     ) {
         let (listed, selected) = (&mut self.listed, self.chosen.filter(|_| !self.follows));
         let failures = &mut self.failures;
         self.passing.scan(store, budget, |stored| {
-            let (answer, muted, job) = ask(stored);
+            let (answer, job) = ask(stored);
             let failed = answer == Answer::Yes && stored.failed && !stored.answered;
             if let Some(rows) = failures.as_mut().filter(|_| failed) {
-                let added = Added { id: stored.id, answer, watched: false, answered: false, muted, job: None };
+                let added = Added { id: stored.id, answer, watched: false, answered: false, job: None };
                 stored.with(world, |seen| rows.add(added, seen, At::Start, store, |_| false));
             }
             if answer != Answer::No {
                 stored.with(world, |seen| {
                     let watched = watches.of(seen).is_some();
-                    let added = Added { id: stored.id, answer, watched, answered: stored.answered, muted, job };
+                    let added = Added { id: stored.id, answer, watched, answered: stored.answered, job };
                     listed.add(added, seen, At::Start, store, |id| selected == Some(id))
                 });
             }
@@ -361,11 +356,6 @@ impl EventList {
             (true, frozen) => frozen,
             (false, _) => self.selected().map(|id| id + 1),
         }
-    }
-
-    /// Whether an event has a row.
-    pub(crate) fn lists(&self, id: Id) -> bool {
-        self.row(self.place(id)) == Some(id)
     }
 
     /// Whether an event has a row, even if a pause hides it.

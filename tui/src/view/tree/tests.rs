@@ -422,7 +422,7 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
     keys(&mut app, "Gl");
     let order = |app: &mut App| -> Vec<String> {
         let pid = |row: &String| row.trim_start_matches(['>', ' ']).split(' ').next().map(str::to_owned);
-        screen(app).iter().filter(|row| row.contains("    cc  ")).filter_map(pid).collect()
+        screen(app).iter().filter(|row| row.contains("    cc")).filter_map(pid).collect()
     };
     let row = |app: &mut App, pid: &str| {
         let of = |row: &String| row.trim_start_matches(['>', ' ']).starts_with(pid);

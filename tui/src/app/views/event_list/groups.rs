@@ -193,8 +193,6 @@ pub(crate) struct Added {
     pub watched: bool,
     /// Whether it needs no answer.
     pub answered: bool,
-    /// Whether it is a failure of a muted story.
-    pub muted: bool,
     /// The job of its process, if the list has the row of that job.
     pub job: Option<ProcessKey>,
 }
@@ -239,7 +237,7 @@ impl Groups {
     /// Adds an event. `is_pinned`: rows that no other may replace.
     pub(super) fn add(
         &mut self,
-        Added { id, answer, watched, answered, muted, job }: Added,
+        Added { id, answer, watched, answered, job }: Added,
         seen: &EventContext<'_>,
         at: At,
         store: &Store,
@@ -254,7 +252,7 @@ impl Groups {
             // The end of a job has a row.
             (Some(_), Kind::Exec | Kind::Exit) if job == process => true,
             (Some(job), Kind::Exec | Kind::Exit | Kind::Open | Kind::File) if !self.is_unfolded(job) => false,
-            _ => self.listing.has_row(event, answered) && !(muted && self.listing == Listing::Unanswered),
+            _ => self.listing.has_row(event, answered),
         };
         let other = self.connects(id, event, at);
         // The end of a connection has the row.
