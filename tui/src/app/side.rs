@@ -93,7 +93,7 @@ impl Side {
     }
 
     /// Adds an older event, which passes the filter.
-    pub(super) fn prepend(&mut self, seen: &Stored<'_>, world: &dyn Tables) {
+    pub(super) fn add_older(&mut self, seen: &Stored<'_>, world: &dyn Tables) {
         if self.runs && News::may_be(seen) {
             seen.with(world, |context| self.news[usize::from(changes_files(seen.kind))].add(seen.id, context));
         }

@@ -282,17 +282,20 @@ impl App {
         let shown =
             ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied.as_ref() };
         let folds = events.listing() == Listing::Calm;
-        events.scan(store, world, SLICE, watches, |stored| {
+        let done = events.scan(store, world, SLICE, watches, |stored, is_older| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
                 tree.nodes.matched(process.key);
             }
-            if answer == Answer::Yes {
-                side.prepend(stored, world);
+            if is_older && answer == Answer::Yes {
+                side.add_older(stored, world);
             }
             let job = stored.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
             (answer, job.and_then(|job| shown.shown_job(job, store, world)))
         });
+        if done {
+            search.recount();
+        }
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, all, store, world, SLICE);

@@ -116,13 +116,7 @@ fn place(app: &App, theme: Theme) -> Piece {
         };
     }
     match (list.paused(), list.follows) {
-        (true, _) => {
-            let between = match list.evicted.between {
-                0 => String::new(),
-                rows => format!(" {} evicted,", grouped(rows as u64)),
-            };
-            Piece::new(format!("{between} +{unseen} new "), theme.paused())
-        }
+        (true, _) => Piece::new(format!(" +{unseen} new "), theme.paused()),
         (false, true) => Piece::new("following", theme.quiet()),
         (false, false) if list.unseen() == 0 => Piece::new(format!("{follow} follow"), theme.quiet()),
         (false, false) => Piece::new(format!(" {unseen} new below  {follow} follow "), theme.paused()),

@@ -323,8 +323,6 @@ signs! {
     line "─" "-",
     border "│" "|",
     dash "╌" "-",
-    /// Marks a row in which evicted events are counted.
-    evicted "┊" ":",
 }
 
 impl Theme {

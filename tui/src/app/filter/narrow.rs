@@ -37,7 +37,7 @@ impl App {
         }
     }
 
-    /// Filters all kept events again; the newest slice is filtered immediately.
+    /// Filters all kept events again; the newest are filtered immediately.
     pub(in crate::app) fn refilter(&mut self) {
         if let Some(replay) = &mut self.replay {
             replay.stop_finding();

@@ -331,21 +331,13 @@ impl Page<'_> {
         text.map(|text| self.named_lines("held", &text, self.theme.quiet())).unwrap_or_default()
     }
 
-    /// The evicted opens counted in the row of an event, and since when.
+    /// The evicted opens counted in an event.
     fn evicted(&self, id: Id) -> Vec<Line<'static>> {
-        let (store, list) = (self.app.store(), self.app.events());
-        let Some(stored) = store.get(id).filter(|_| list.has(id)) else { return Vec::new() };
-        let evicted = list.evicted_in(id, store);
+        let evicted = self.app.store().get(id).map_or(0, |stored| stored.evicted.into());
         if evicted == 0 {
             return Vec::new();
         }
-        let key = |stored: &Stored<'_>| stored.process.map(|process| process.key);
-        let first = list.group(id).map_or(id, |group| group.first);
-        let mut before = store.range(first.saturating_sub(limits::SEARCH_AROUND)..first).rev();
-        let before = before.find(|other| key(other) == key(&stored));
-        let since = before.map(|other| format!(" since {}", clock(other.time.0, other.clock_offset, self.app)));
-        let opens = counted(evicted, ["open", "opens"]);
-        let text = format!("{opens} of this process{}", since.unwrap_or_default());
+        let text = format!("{} of this process", counted(evicted, ["open", "opens"]));
         self.named_lines("evicted", &text, self.theme.quiet())
     }
 

@@ -169,7 +169,7 @@ impl App {
     fn go_to_event(&mut self, id: Id) {
         if self.events.has(id) {
             self.events.select(id, self.list_height(), &self.store);
-        } else if self.events.has(id) {
+        } else if self.events.frozen.is_some_and(|frozen| id >= frozen) {
             self.notify("this event happened after the pause and is not in the list");
         } else if self.events.passes(id) {
             self.notify(format!("a row counts this event; {} unfolds it", self.key_of(Action::Right)));
