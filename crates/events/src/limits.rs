@@ -315,10 +315,6 @@ pub const SCANNED: usize = 16 << 10;
 /// Blocks that a map lists without an index. Beyond it, neighbours are merged.
 pub const BLOCKS_LISTED: usize = 64 << 10;
 
-/// Bytes at the end of a file that are searched for the last header: a block and damaged bytes. If there is no header, the headers
-/// are read from the start of the file.
-pub const TAIL_MAX: u64 = 64 << 20;
-
 /// Bytes of the configuration file. A larger one is refused.
 pub const CONFIG_FILE: u64 = 64 << 10;
 
