@@ -333,9 +333,6 @@ pub const FILTER_REGEX_SIZE: usize = 1 << 20;
 /// Processes in a Perfetto trace. Beyond it, the export fails.
 pub const PERFETTO_PROCESSES: usize = 262_144;
 
-/// Hosts in a Perfetto trace. Beyond it, the export fails.
-pub const PERFETTO_HOSTS: usize = 1024;
-
 /// Bytes of memory for the texts that a Perfetto trace defines once. Further ones are written in full.
 pub const PERFETTO_INTERNED: usize = 32 << 20;
 

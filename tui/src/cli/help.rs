@@ -140,9 +140,8 @@ Examples:
   tracetui export build.ttr --format parquet -o build.parquet
   tracetui export a.ttr b.ttr --format json -o - --kind exec | jq .argv
 
-perfetto: open the file at https://ui.perfetto.dev. A large trace is split:
-build.pftrace, build.1.pftrace, ... parquet: a table for DuckDB, Spark or
-ClickHouse. json, csv: the output of print.
+perfetto: open the file at https://ui.perfetto.dev. parquet: a table for DuckDB,
+Spark or ClickHouse. json, csv: the output of print.
 
 Exit status: 0 success, 1 failure (then OUT is removed) or damage in a
 recording, 2 usage error. Reading recordings needs no privileges."
