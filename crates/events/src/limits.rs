@@ -312,10 +312,6 @@ pub const SCANNED: usize = 16 << 10;
 /// Blocks that a map lists without an index. Beyond it, neighbours are merged.
 pub const BLOCKS_LISTED: usize = 64 << 10;
 
-/// Bytes at the end of a file that are searched for the last header: a block and damaged bytes. If there is no header, the headers
-/// are read from the start of the file.
-pub const TAIL_MAX: u64 = 64 << 20;
-
 /// Bytes of the configuration file. A larger one is refused.
 pub const CONFIG_FILE: u64 = 64 << 10;
 
@@ -333,9 +329,6 @@ pub const FILTER_REGEX_SIZE: usize = 1 << 20;
 
 /// Processes in a Perfetto trace. Beyond it, the export fails.
 pub const PERFETTO_PROCESSES: usize = 262_144;
-
-/// Hosts in a Perfetto trace. Beyond it, the export fails.
-pub const PERFETTO_HOSTS: usize = 1024;
 
 /// Bytes of memory for the texts that a Perfetto trace defines once. Further ones are written in full.
 pub const PERFETTO_INTERNED: usize = 32 << 20;

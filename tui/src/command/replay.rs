@@ -90,15 +90,8 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
         }
         None => {
             let options = FilterOptions::from(filters);
-            match options.compile(app.world()) {
-                Ok(own) => (own.clone(), own.whole.text().to_owned()),
-                // An account may have been made during the trace.
-                Err(_) => {
-                    let accounts = input.accounts(app.world());
-                    let own = options.compile(&accounts).map_err(|error| BadUsage(error.render()))?;
-                    (own.clone(), own.whole.text_with_ids(&accounts))
-                }
-            }
+            let own = options.compile(app.world()).map_err(|error| BadUsage(error.render()))?;
+            (own.clone(), own.whole.text().to_owned())
         }
     };
     let filter = both_filters(&trace.filter, &text);

@@ -2,8 +2,6 @@
 
 use super::{Error, Result, name};
 use crate::budget::Budget;
-use crate::enrich::World;
-use crate::filter::NameLookup;
 use crate::frame::host::{HostFrame, Trace};
 use crate::frame::{Batch, Frames};
 use crate::limits;
@@ -12,9 +10,7 @@ use crate::recording::block::HEADER;
 use crate::recording::file::{FileFrom, RecordingFile, is_being_written};
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::holes::Holes;
-use crate::recording::reader::{Ending, Item, Reader};
-use foldhash::HashMap;
-use std::cell::OnceCell;
+use crate::recording::reader::{Ending, Reader};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -167,47 +163,6 @@ impl Troubles {
     }
 }
 
-/// The users and groups of a whole trace. The files are read only if one is looked up.
-pub struct Accounts<'a> {
-    files: &'a Files,
-    ids: OnceCell<Ids>,
-}
-
-/// The ids of users and groups by name.
-#[derive(Default)]
-struct Ids {
-    users: HashMap<String, u32>,
-    groups: HashMap<String, u32>,
-}
-
-impl Ids {
-    fn add(&mut self, frame: Option<HostFrame>) {
-        let (names, name, id) = match frame {
-            Some(HostFrame::User(user)) => (&mut self.users, user.name, user.uid.0),
-            Some(HostFrame::Group(group)) => (&mut self.groups, group.name, group.gid.0),
-            _ => return,
-        };
-        if names.len() < limits::ACCOUNTS {
-            names.entry(name).or_insert(id);
-        }
-    }
-}
-
-impl Accounts<'_> {
-    fn ids(&self) -> &Ids {
-        self.ids.get_or_init(|| self.files.ids())
-    }
-}
-
-impl NameLookup for Accounts<'_> {
-    fn uid(&self, name: &str) -> Option<u32> {
-        self.ids().users.get(name).copied()
-    }
-    fn gid(&self, name: &str) -> Option<u32> {
-        self.ids().groups.get(name).copied()
-    }
-}
-
 impl Files {
     /// The files of one trace, in their order; at least one.
     /// Fails with `several` if the files are of several recordings.
@@ -258,25 +213,6 @@ impl Files {
 
     pub(super) fn name(&self) -> &str {
         self.parts.first().map_or("", |part| &part.name)
-    }
-
-    /// The users and groups of the trace: those at its start, then those of the whole trace. `world`: the state at its start.
-    pub fn accounts<'a>(&'a self, world: &'a World) -> (&'a World, Accounts<'a>) {
-        (world, Accounts { files: self, ids: OnceCell::new() })
-    }
-
-    /// The users and groups in all files but pipes.
-    fn ids(&self) -> Ids {
-        let mut ids = Ids::default();
-        for file in self.parts.iter().filter_map(Part::regular) {
-            let mut reader = reader_at(file, HEADER as u64);
-            reader.state_max = self.budget.state();
-            while let Ok(Some(item)) = reader.next() {
-                let (Item::Batch(batch) | Item::State(batch) | Item::End(batch)) = item else { continue };
-                batch.frames().for_each(|frame| ids.add(HostFrame::decode(&frame)));
-            }
-        }
-        ids
     }
 
     /// The options of the trace. They are in its first frames, or, if these are unreadable, in the next state.

@@ -99,7 +99,7 @@ impl Recording {
             (Ok(recorded), _) => recorded,
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
-        let mut wanted = filters.compile(&input.accounts(&start)).map_err(|error| Error::Usage(error.render()))?;
+        let mut wanted = filters.compile(&start).map_err(|error| Error::Usage(error.render()))?;
         if !wanted.whole.kind_named {
             wanted.kinds = recorded.kinds;
         }

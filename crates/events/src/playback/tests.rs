@@ -1,10 +1,7 @@
 use super::testing::{Scratch, batches, write, write_blocks};
 use super::*;
-use crate::frame::host::{Group, HostFrame, User};
 use crate::recording::block::Contents;
-use crate::synthetic::Maker;
 use std::fs::{self, File};
-use tracetui_shared::id::{Gid, Uid};
 
 fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
     let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
@@ -214,23 +211,4 @@ fn what_was_in_a_damaged_block_is_counted() {
     let (_, playback) = read(std::slice::from_ref(&damaged), "");
     let sum = playback.account().sum();
     assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
-}
-
-#[test]
-fn a_filter_knows_the_accounts_that_were_made_during_the_trace() {
-    let (dir, mut made) = (Scratch::new("playback-accounts"), Maker::default());
-    made.host(&HostFrame::User(User { uid: Uid(1000), name: "old".into() }));
-    for (uid, name) in [(1000, "old"), (1001, "new")] {
-        made.like.uid = Uid(uid);
-        made.open(7, "cat", "/a", 3);
-        made.host(&HostFrame::User(User { uid: Uid(uid), name: name.into() }));
-        made.host(&HostFrame::Group(Group { gid: Gid(uid), name: name.into() }));
-    }
-    let files = write(&dir, "one", &[made.batch()], usize::MAX);
-    for (filter, events) in [("user=old", 1), ("user=new", 1), ("user=new or uid=old", 2), ("gid=new", 0)] {
-        assert_eq!(read(&files, filter).0.len(), events, "{filter}");
-    }
-    let filters = FilterOptions { filter: vec!["user=none".to_owned()], ..FilterOptions::default() };
-    let refused = Playback::open(&files, &filters, Budget::default()).err().expect("no such user");
-    assert!(refused.to_string().contains("unknown user `none`"), "{refused}");
 }

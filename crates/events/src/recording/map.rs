@@ -127,25 +127,14 @@ impl Map {
         Ok(reader.threads(&header, &payload).ok())
     }
 
-    /// The last block header in the file. Also `None` if the end of the file is damaged.
+    /// The last block header in a file without a summary.
     fn last_header(&self, size: u64) -> io::Result<Option<BlockHeader>> {
-        let mut until = size;
-        let start = size.saturating_sub(limits::TAIL_MAX).max(HEADER as u64);
-        let mut window = Window::new(&self.file);
-        while until > start {
-            let from = until.saturating_sub(limits::BLOCK as u64).max(start);
-            let mut found = None;
-            let mut at = from;
-            while let Some((here, header)) = window.header_between(at, until, self.file.header.short_id())? {
-                found = Some(header);
-                at = here + 1;
-            }
-            if found.is_some() {
-                return Ok(found);
-            }
-            until = from;
+        let (mut window, mut at, mut last) = (Window::new(&self.file), HEADER as u64, None);
+        while let Some((here, header)) = window.header_between(at, size, self.file.header.short_id())? {
+            at = here + (HEADER + header.padded()) as u64;
+            last = Some(header);
         }
-        Ok(None)
+        Ok(last)
     }
 
     /// Reads the headers of the blocks after the last index block.

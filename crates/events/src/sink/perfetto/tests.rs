@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exit::{Cost, ExitRecord, fact};
 use tracetui_shared::record::tcp::{TcpRecord, flag, op};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -76,8 +75,6 @@ fn text(bytes: &[u8]) -> String {
 #[derive(Debug, Default)]
 struct Seen {
     lines: Vec<String>,
-    /// `TIME track: VALUE`.
-    counters: Vec<String>,
     snapshots: usize,
 }
 
@@ -140,11 +137,6 @@ fn read(file: &[u8]) -> Seen {
             let track = number(event, 11).expect("a track");
             let slices = open.entry(track).or_default();
             let on = tracks.get(&track).expect("a described track");
-            if let Some(value) = number(event, 30) {
-                assert_eq!(number(event, 9), Some(4));
-                seen.counters.push(format!("{time} {on}: {value}"));
-                continue;
-            }
             let mark = match number(event, 9).expect("a type") {
                 1 => {
                     slices.push(time);
@@ -243,7 +235,7 @@ fn a_process_is_a_track_and_its_life_a_slice() {
 }
 
 #[test]
-fn a_connection_is_a_slice_and_costs_are_counters() {
+fn a_connection_is_a_slice() {
     let at = |s: u64, payload: &[u8]| {
         let mut header = testing::header(Kind::Tcp);
         header.time.0 += s * 1_000_000_000;
@@ -271,40 +263,19 @@ fn a_connection_is_a_slice_and_costs_are_counters() {
     );
     let slice = &seen.lines[5];
     assert!(slice.contains("bytes_in=1234567 bytes_out=842") && slice.contains("closer=[pid=48214]"), "{slice}");
-    // Costs are counters of the host.
-    let exit = |seconds: u64, facts| {
-        let mut header = testing::header(Kind::Exit);
-        header.time.0 += seconds * 1_000_000_000;
-        header.tgid = Tgid(1 + seconds as u32);
-        let cost = Cost { runtime: 5, max_rss: 4096 * seconds, ..Cost::default() };
-        (header, ExitRecord { facts, cost, ..ExitRecord::default() }.as_bytes().to_vec())
-    };
-    let seen = one(vec![exit(0, fact::COST), exit(1, 0), exit(2, fact::COST)]);
-    let [cpu, memory] = ["CPU time of ended processes ()", "peak memory of ended processes ()"];
-    let expected = [(0, cpu, 5), (0, memory, 0), (2, cpu, 10), (2, memory, 8192)].map(|(seconds, track, value)| {
-        format!("{} {track}: {value}", testing::header(Kind::Exit).time.0 + seconds * 1_000_000_000)
-    });
-    assert_eq!(seen.counters, expected);
 }
 
 #[test]
-fn each_host_has_its_own_processes_and_clock() {
-    let host = |name: &str, offset_ns| {
-        let mut batch = Batch::default();
-        let host = Host { name: name.to_owned(), boot_id: format!("boot of {name}"), ..Host::default() };
-        HostFrame::Host(host).push(BootNanos(0), &mut batch);
-        HostFrame::Clock(Clock { offset_ns }).push(BootNanos(0), &mut batch);
-        batch
-    };
+fn a_trace_is_of_one_host_and_has_each_change_of_its_clock() {
     let exit = || vec![(testing::header(Kind::Exit), testing::exit(0))];
-    let second = 1_000_000_000;
-    let runs = [(host("a", 10 * second), exit()), (host("b", 12 * second), exit())];
-    let file = written(&runs);
-    let times: Vec<_> = read(&file).lines.iter().map(|line| line.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(times[1], Some("3731500000001".to_owned()));
-    assert_eq!(times[4], Some("3733500000001".to_owned()));
-    let machines: Vec<_> = all(&file, 1).iter().map(|packet| number(packet, 98)).collect();
-    assert_eq!(machines.iter().filter(|machine| **machine == Some(1)).count(), 9);
+    let mut other = Batch::default();
+    HostFrame::Host(Host { boot_id: "another".into(), ..Host::default() }).push(BootNanos(0), &mut other);
+    let mut sink = Perfetto::new(Box::new(std::io::sink()));
+    testing::with_all(&testing::host(), &exit(), |seen| sink.event(seen).expect("a host"));
+    testing::with_all(&other, &exit(), |seen| {
+        let refused = sink.event(seen).expect_err("another host");
+        assert!(refused.to_string().contains("export each recording alone"), "{refused}");
+    });
     // A new clock is a new snapshot.
     let mut later = Batch::default();
     HostFrame::Clock(Clock { offset_ns: 5 }).push(BootNanos(0), &mut later);
