@@ -237,39 +237,34 @@ impl Attached {
         self.set_end(&place, &end);
     }
 
-    /// Records that the inventory lists an attachment. Returns when a call made it, and its program, which a later call may have changed.
-    /// `news`: whether it is newer than the trace.
-    pub(super) fn listed(
-        &mut self,
-        place: &Place,
-        program: ProgId,
-        news: bool,
-        time: BootNanos,
-    ) -> Option<(BootNanos, ProgId)> {
-        let unnamed = place.unnamed();
+    /// When a call made an attachment that the inventory lists for the first time, and its program, which a later call may have changed.
+    /// A call may have ended it without naming it, or have named its place otherwise. `news`: whether it is newer than the trace.
+    pub(super) fn made(&mut self, place: &Place, program: ProgId, news: bool) -> Option<(BootNanos, ProgId)> {
         if !self.places.contains_key(place) && place.link.0 == 0 {
-            // A call may have ended it without naming it, or have named its place otherwise.
             let is_it = |(other, known): &(&Place, &Known)| {
                 (other.via, other.program) == (Via::Ioctl, place.program) && known.listed < known.open
             };
             let other = if news && place.via == Via::Ioctl { self.places.iter().find(is_it) } else { None };
-            let other = other.map(|(other, _)| other.clone());
-            if let Some(mut known) = self.places.remove(other.as_ref().unwrap_or(&unnamed)) {
+            let other = other.map_or_else(|| place.unnamed(), |(other, _)| other.clone());
+            if let Some(mut known) = self.places.remove(&other) {
                 known.program = program;
                 let named = BpfRecord { prog_id: program.0, ..BpfRecord::new_zeroed() };
                 known.end = Bpf::decode(&known.end).map(|end| end.with_program(&named)).unwrap_or_default().into();
                 self.places.insert(place.clone(), known);
             }
         }
+        self.places.get(place).filter(|known| known.called && known.open > 0).map(|known| (known.time, known.program))
+    }
+
+    /// Records that the inventory lists an attachment.
+    pub(super) fn listed(&mut self, place: &Place, program: ProgId, news: bool, time: BootNanos) {
         let known = self.places.entry(place.clone()).or_insert(Known { program, ..Known::default() });
         (known.listed, known.was_listed) = (known.listed.saturating_add(1), true);
         if !known.called {
             known.time = time;
             known.open = known.open.saturating_add((!news).into());
         }
-        let made = (known.called && known.open > 0).then_some((known.time, known.program));
         self.agree(place);
-        made
     }
 
     /// Records that the inventory lists an attachment no more. Returns when a call ended it.

@@ -167,12 +167,7 @@ impl ProgramReports {
     fn attached(&mut self, bpf: &Bpf<'_>, via: Via, time: BootNanos, world: &mut World, made: &mut Batch) {
         let (end, program) = (bpf.end(via), ProgId(bpf.record().prog_id));
         let place = Place::of(&end);
-        match self.attached.missing(&place) {
-            // It ended, and was attached again.
-            Some(true) => self.decide_place(&place, just_before(time), world, made),
-            Some(false) => self.waiting.retain(|waiting| !waiting.is_missing(&place)),
-            None => {}
-        }
+        self.begin_missing(&place, time, world, made);
         let shown = if place.link.0 == 0 { Vec::new() } else { self.attached.shown_of_link(&end, program) };
         for shown in shown {
             self.waiting.retain(|waiting| !waiting.is_missing(&shown));
@@ -191,12 +186,7 @@ impl ProgramReports {
         let (mut record, rest) = (bpf.record(), frame.payload.get(size_of::<BpfRecord>()..)?);
         let asked = Place::of(&bpf.end(via));
         let place = self.ended_by(&asked, &record)?;
-        let known = self.end_of(&place, world);
-        let before = just_before(time);
-        if self.attached.missing(&place) == Some(false) {
-            self.decide_place(&place, before, world, made);
-        }
-        self.waiting.retain(|waiting| !waiting.is_missing(&place));
+        let known = self.end_missing(&place, time, world, made);
         let unloaded = self.waiting.iter().rposition(|waiting| waiting.of == Awaited::Unloaded(place.clone()));
         unloaded.and_then(|at| self.waiting.remove(at));
         let known = Bpf::decode(&known);
@@ -265,11 +255,7 @@ impl ProgramReports {
             if programs.contains(&place.program.0) {
                 continue;
             }
-            if self.attached.missing(&place) == Some(false) {
-                self.decide_place(&place, just_before(time), world, made);
-            }
-            let end = self.end_of(&place, world);
-            self.waiting.retain(|waiting| !waiting.is_missing(&place));
+            let end = self.end_missing(&place, time, world, made);
             self.attached.end(&place, time, &end);
             made.push(header, &end);
         }
@@ -281,11 +267,7 @@ impl ProgramReports {
             let place = Place::of_facts(&facts);
             let [begin, end] =
                 [false, true].map(|gone| place_event(&facts, gone, world.bpf.known_program(facts.program)));
-            match self.attached.missing(&place) {
-                Some(true) => self.decide_place(&place, just_before(time), world, made),
-                Some(false) => self.waiting.retain(|waiting| !waiting.is_missing(&place)),
-                None => {}
-            }
+            self.begin_missing(&place, time, world, made);
             if self.attached.is_open(&place) {
                 self.attached.confirm(&place, time, &end);
                 continue;
@@ -311,6 +293,25 @@ impl ProgramReports {
         for end in named.iter().flat_map(Batch::frames) {
             Bpf::decode(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via)));
         }
+    }
+
+    /// Before a call that attaches a program: an end that is missing was before it, and a missing begin was the call.
+    fn begin_missing(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) {
+        if self.attached.missing(place) == Some(true) {
+            self.decide_place(place, just_before(time), world, made);
+        }
+        self.waiting.retain(|waiting| !waiting.is_missing(place));
+    }
+
+    /// Before a call that ends an attachment: a begin that is missing was before it, and a missing end was the call. Returns the event of
+    /// the end.
+    fn end_missing(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) -> Vec<u8> {
+        let end = self.end_of(place, world);
+        if self.attached.missing(place) == Some(false) {
+            self.decide_place(place, just_before(time), world, made);
+        }
+        self.waiting.retain(|waiting| !waiting.is_missing(place));
+        end
     }
 
     /// The event of the end of an attachment.
@@ -401,9 +402,14 @@ impl ProgramReports {
             let ended = self.attached.unlisted(&place, of.news);
             world.bpf.change_attachment(of.clone(), ended.unwrap_or(time));
         } else {
-            let made = self.attached.listed(&place, facts.program, of.news, time);
-            world.bpf.change_attachment(facts, made.map_or(time, |(time, _)| time));
-            made.into_iter().for_each(|(time, program)| world.bpf.replace(of.link, program, time));
+            let called = self.attached.made(&place, facts.program, of.news);
+            world.bpf.change_attachment(facts.clone(), called.map_or(time, |(time, _)| time));
+            // The table of the world is limited.
+            if world.bpf.attachment(of.key).is_none() {
+                return;
+            }
+            self.attached.listed(&place, facts.program, of.news, time);
+            called.into_iter().for_each(|(time, program)| world.bpf.replace(of.link, program, time));
         }
         if self.attached.missing(&place) == Some(gone) {
             let event = Batch::of(made_header(time), &event);

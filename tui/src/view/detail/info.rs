@@ -168,7 +168,6 @@ impl Page<'_> {
                     lines.extend(is_new.then(|| self.named_lines(name, &path, Style::new())).into_iter().flatten());
                 }
                 lines.extend(self.named_lines("result", &result, style));
-                lines.extend(crate::view::bpf::ended(seen.event, self));
             }
         }
         lines.extend(self.evicted(id));
