@@ -440,7 +440,7 @@ pub fn host(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     match which {
         b's' => _ = procfs::Stat::parse(bytes),
-        b'u' => _ = (procfs::real_ids(bytes), machine::effective_capabilities(bytes)),
+        b'u' => _ = procfs::real_ids(bytes),
         b'g' => _ = procfs::cgroup(bytes),
         b'm' => {
             for mount in mounts::Mounts::parse(bytes).0 {

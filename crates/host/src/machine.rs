@@ -4,7 +4,7 @@ use super::maps;
 use super::own_id;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::CStr;
 use std::path::Path;
 use tracetui_events::frame::host::Host;
@@ -89,12 +89,6 @@ pub fn capability_names(set: CapabilitySet) -> impl Iterator<Item = String> {
     set.iter_names().map(|(name, _)| format!("CAP_{name}"))
 }
 
-/// Parses the `CapEff` line of /proc/PID/status.
-pub fn effective_capabilities(status: &[u8]) -> Option<CapabilitySet> {
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
-    u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(CapabilitySet::from_bits_retain)
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub uname: Uname,
@@ -111,7 +105,7 @@ pub struct Machine {
     pub initial_user_ns: bool,
     /// Whether tracetui is in the initial time namespace; true if unknown.
     pub initial_time_ns: bool,
-    /// Effective capabilities; `None` without /proc.
+    /// Effective capabilities; `None` if unknown.
     pub capabilities: Option<CapabilitySet>,
     /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
     /// exists.
@@ -145,7 +139,7 @@ impl Machine {
             own,
             initial_user_ns: is_in("user", INITIAL_USER_NS),
             initial_time_ns: is_in("time", INITIAL_TIME_NS),
-            capabilities: value("/proc/thread-self/status").and_then(|text| effective_capabilities(&text)),
+            capabilities: capabilities(None).ok().map(|held| held.effective),
             lockdown: value("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
             ring_buffer: maps::ring_buffer(),
@@ -173,13 +167,8 @@ impl Machine {
 /// ([include/linux/cpumask.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/cpumask.h)).
 pub(crate) fn possible_cpus() -> u32 {
     let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| parse_cpus(&text));
-    listed.map_or_else(configured_cpus, |cpus| cpus.len() as u32)
-}
-
-fn configured_cpus() -> u32 {
-    // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
-    let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    u32::try_from(configured).unwrap_or(1).max(1)
+    let available = || std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+    listed.map_or_else(available, |cpus| cpus.len() as u32)
 }
 
 /// The numbers in a list of CPUs: `0-3,8,10-11`. `None` if it is not such a list, or has a number above [`limits::CPUS`].
@@ -235,11 +224,9 @@ mod tests {
         assert_eq!(Lockdown::parse(b"none integrity [confidentiality]\n"), Some(Lockdown::Confidentiality));
         assert_eq!(Lockdown::parse(b"none integrity [secrecy]\n"), None);
         assert_eq!(Lockdown::parse(b"none\n"), None);
-        let status = b"CapPrm:\tffffffffffffffff\nCapEff:\t000000c000000004\nCapBnd:\t0\n";
-        let capabilities = effective_capabilities(status).expect("well formed");
-        let names: Vec<_> = capability_names(capabilities).collect();
+        let held = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::PERFMON | CapabilitySet::BPF;
+        let names: Vec<_> = capability_names(held).collect();
         assert_eq!(names, ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
-        assert_eq!(effective_capabilities(b"CapEff:\tnone\n"), None);
     }
 
     #[test]
@@ -263,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
-            let _ = (Lockdown::parse(&bytes), effective_capabilities(&bytes), parse_cpus(&bytes));
+            let _ = (Lockdown::parse(&bytes), parse_cpus(&bytes));
             let _ = (Lockdown::parse(text.as_bytes()), parse_release(&text), parse_cpus(text.as_bytes()));
         }
     }

@@ -71,13 +71,6 @@ pub fn initial_self() -> Result<Tgid, Unusable> {
     }
 }
 
-/// The id of a process in the outermost pid namespace that the mounted /proc knows: the first number of `NStgid`.
-pub fn outer_tgid(pid: i32) -> Option<u32> {
-    let status = read_bounded(format!("/proc/{pid}/status"), FIELDS_MAX as u64).ok()?;
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NStgid:"))?;
-    line.split(u8::is_ascii_whitespace).find(|number| !number.is_empty()).and_then(decimal)
-}
-
 /// The inum of a namespace of the process or thread with this directory in /proc. `kind`: `pid`, `net`.
 pub fn namespace(dir: &str, kind: &str) -> Option<NsInum> {
     namespace_number(fs::read_link(format!("{dir}/ns/{kind}")).ok()?.as_os_str().as_bytes(), kind)

@@ -162,7 +162,7 @@ fn rotate_btf_and_labels_are_read() {
         ("1GiB,0.5s,4", "1s"),
         ("1GiB,0", "at least 1"),
         ("1GiB,x", "at least 1"),
-        ("1GB,4", "1GiB"),
+        ("1GB,4", "whole number"),
         ("63KiB,4", "64 KiB"),
         (",4", "whole number"),
     ] {

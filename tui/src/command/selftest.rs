@@ -92,8 +92,7 @@ impl Drop for SelfTest {
 
 /// Whether the process makes an event of this slot.
 fn is_tested(slot: Slot) -> bool {
-    matches!(slot.shows(), Shows::Most | Shows::Failures | Shows::End)
-        || matches!(slot, Slot::FileWritten | Slot::TcpCall | Slot::TcpUring)
+    matches!(slot.shows(), Shows::Most | Shows::Failures) || matches!(slot, Slot::FileWritten | Slot::TcpCall)
 }
 
 /// The code of the process. Results are ignored: failed calls are events too.
@@ -124,7 +123,6 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         libc::execve(root, argv.as_ptr(), environment.as_ptr());
         libc::syscall(libc::SYS_bpf, 5, no_attributes.as_ptr(), size_of_val(&no_attributes));
         connect();
-        by_ring(root);
         match libc::fork() {
             0 => libc::kill(libc::getpid(), libc::SIGKILL),
             child => libc::waitpid(child, std::ptr::null_mut(), 0),
@@ -134,22 +132,18 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
     }
 }
 
-/// The address of a port that nothing listens on, unless something listens on port 1.
-static CLOSED: libc::sockaddr_in = libc::sockaddr_in {
-    sin_family: libc::AF_INET as u16,
-    sin_port: 1u16.to_be(),
-    sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
-    sin_zero: [0; 8],
-};
-const ADDRESS: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-
 /// Makes, accepts and closes a connection.
 ///
 /// # Safety
 /// Only system calls are made, with a valid address.
 unsafe fn connect() {
-    let (mut address, mut length) = (CLOSED, ADDRESS);
-    address.sin_port = 0;
+    let mut address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
+        sin_zero: [0; 8],
+    };
+    let mut length = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `length` is the size of `address`.
     unsafe {
         let at = (&raw mut address).cast();
@@ -163,56 +157,6 @@ unsafe fn connect() {
         let accepted = libc::accept4(server, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_NONBLOCK);
         for socket in [client, accepted, server] {
             libc::close(socket);
-        }
-    }
-}
-
-/// Opens a file and asks for a connection through io_uring, if the kernel has it.
-///
-/// # Safety
-/// The path ends with NUL.
-unsafe fn by_ring(path: *const libc::c_char) {
-    // Words of `struct io_uring_params` (UAPI): offsets within the mapped ring.
-    const SQ_TAIL: usize = 11;
-    const SQ_ARRAY: usize = 16;
-    const SQES: libc::off_t = 0x1000_0000;
-    const PAGE: usize = 4096;
-    // Nobody reads the completions, of which there is room for twice as many.
-    const ROOM: u32 = 2;
-    const OPENAT: u64 = 18;
-    const CONNECT: u64 = 16;
-    const GET_EVENTS: u64 = 1;
-    let mut params = [0u32; 30];
-    // SAFETY: `params` is as large as the kernel's structure; what is mapped is the ring's own memory, where the kernel
-    // says that its tail and its array are; a request is 64 bytes, of which opcode, descriptor, offset and address are set.
-    unsafe {
-        let ring = libc::syscall(libc::SYS_io_uring_setup, ROOM, params.as_mut_ptr());
-        let Ok(fd) = libc::c_int::try_from(ring) else { return };
-        if fd < 0 {
-            return;
-        }
-        let map = |at| {
-            let prot = libc::PROT_READ | libc::PROT_WRITE;
-            libc::mmap(std::ptr::null_mut(), PAGE, prot, libc::MAP_SHARED, fd, at)
-        };
-        let (queue, requests) = (map(0), map(SQES));
-        if queue == libc::MAP_FAILED || requests == libc::MAP_FAILED {
-            return;
-        }
-        let request = requests.cast::<u64>();
-        let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
-        let word = |index: usize| queue.cast::<u8>().add(params[index] as usize).cast::<u32>();
-        word(SQ_ARRAY).write_volatile(0);
-        let socket = u64::from(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).cast_unsigned());
-        let (path, closed) = (path as u64, (&raw const CLOSED) as u64);
-        let requests = [(OPENAT | at_cwd << 32, 0, path, 1), (CONNECT | socket << 32, u64::from(ADDRESS), closed, 2)];
-        for (tail, (first, offset, address, completions)) in (1..).zip(requests) {
-            request.write_volatile(first);
-            request.add(1).write_volatile(offset);
-            request.add(2).write_volatile(address);
-            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            word(SQ_TAIL).write_volatile(tail);
-            libc::syscall(libc::SYS_io_uring_enter, fd, 1, completions, GET_EVENTS, 0, 0);
         }
     }
 }

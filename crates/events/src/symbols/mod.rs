@@ -152,7 +152,7 @@ impl Symbols {
             let same = self.modules.get(&owner.name).filter(|known| known.first == owner.first);
             (owner.name.clone(), Module { first: owner.first, from: same.map_or(first, |same| same.from) })
         };
-        self.modules = table.owners().iter().map(module).collect();
+        self.modules = table.owners().map(module).collect();
         self.table = Ok(table);
         let Some(since) = self.incomplete.filter(|since| *since <= began) else { return };
         self.incomplete = None;

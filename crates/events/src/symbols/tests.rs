@@ -145,7 +145,8 @@ fn odd_names_and_many_symbols_are_found_or_left_out() {
         builder.symbol(address, b"init", name.as_bytes());
     }
     let table = builder.build();
-    assert_eq!((table.owners().len(), table.iter().count()), (usize::from(u16::MAX), usize::from(u16::MAX)));
+    let most = usize::from(u16::MAX) - 1;
+    assert_eq!((table.owners().count(), table.iter().count()), (most, most));
     assert!(table.iter().zip(&names).all(|(symbol, name)| symbol.owner == name.as_bytes() && symbol.name == b"init"));
     assert_eq!(table.containing(KernelAddr(0x1000)), None);
 }

@@ -125,11 +125,12 @@ fn denied<T>(result: io::Result<T>) -> bool {
 }
 
 /// A system call with numbers only. Its result is an error or a descriptor.
-fn call(number: libc::c_long, [a, b, c]: [u64; 3]) -> io::Result<()> {
-    // SAFETY: where the kernel expects an address, it is null, which the kernel refuses. A descriptor belongs to nothing else.
+fn call(number: libc::c_long, [a, b, c]: [u64; 3]) -> io::Result<OwnedFd> {
+    // SAFETY: where the kernel expects an address, it is null, which the kernel refuses.
     match unsafe { libc::syscall(number, a, b, c) } {
         -1 => Err(io::Error::last_os_error()),
-        fd => Ok(drop(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })),
+        // SAFETY: the descriptor was just returned, and belongs to nothing else.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }),
     }
 }
 

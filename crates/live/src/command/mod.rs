@@ -34,7 +34,6 @@ use tracetui_events::why::error_text;
 use tracetui_host::confine::MonitorCalls;
 use tracetui_host::invoker::Invoker;
 use tracetui_host::own_id;
-use tracetui_host::procfs;
 use tracetui_shared::id::Tgid;
 
 /// The destination of the COMMAND's standard streams. If stdin is a terminal, the streams that are this terminal become
@@ -232,7 +231,8 @@ impl HeldCommand {
             Some(monitor) => monitor.started()?,
             None => child,
         };
-        let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid.as_raw_pid()));
+        // Before 5.10, the child cannot query it.
+        let tgid = written_tgid(&failure).unwrap_or_else(|| Tgid(pid.as_raw_pid().cast_unsigned()));
         // The process of the next run has the other end too.
         fcntl_setfl(&failure, OFlags::NONBLOCK)?;
         let name = argv.first().cloned().unwrap_or_default();
@@ -606,12 +606,6 @@ fn written_tgid(mut from: &PipeReader) -> Option<Tgid> {
     let mut bytes = [0; child::ID];
     from.read_exact(&mut bytes).ok()?;
     Some(u32::from_ne_bytes(bytes)).filter(|id| *id != 0).map(Tgid)
-}
-
-/// The process id from /proc, for kernels before 5.10, on which the child cannot query it. The id is correct if /proc
-/// belongs to the initial pid namespace.
-fn initial_tgid(pid: libc::pid_t) -> Tgid {
-    Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
 }
 
 fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
