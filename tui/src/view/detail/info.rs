@@ -171,7 +171,6 @@ impl Page<'_> {
                 lines.extend(crate::view::bpf::ended(seen.event, self));
             }
         }
-        lines.extend(self.evicted(id));
         lines
     }
 
@@ -340,24 +339,6 @@ impl Page<'_> {
         let held = seen.event.body.exit().and(seen.process).map(|process| process.held_ns).filter(|held| *held > 0);
         let text = held.map(|held| format!("{} before its first exec, until the probes were attached", duration(held)));
         text.map(|text| self.named_lines("held", &text, self.theme.quiet())).unwrap_or_default()
-    }
-
-    /// The evicted opens counted in the row of an event, and since when.
-    fn evicted(&self, id: Id) -> Vec<Line<'static>> {
-        let (store, list) = (self.app.store(), self.app.events());
-        let Some(stored) = store.get(id).filter(|_| list.lists(id)) else { return Vec::new() };
-        let evicted = list.evicted_in(id, store);
-        if evicted == 0 {
-            return Vec::new();
-        }
-        let key = |stored: &Stored<'_>| stored.process.map(|process| process.key);
-        let first = list.group(id).map_or(id, |group| group.first);
-        let mut before = store.range(first.saturating_sub(limits::SEARCH_AROUND)..first).rev();
-        let before = before.find(|other| key(other) == key(&stored));
-        let since = before.map(|other| format!(" since {}", clock(other.time.0, other.clock_offset, self.app)));
-        let opens = counted(evicted, ["open", "opens"]);
-        let text = format!("{opens} of this process{}", since.unwrap_or_default());
-        self.named_lines("evicted", &text, self.theme.quiet())
     }
 
     fn value(&self, seen: &EventContext<'_>, name: &str) -> String {
