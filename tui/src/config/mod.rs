@@ -15,7 +15,7 @@ use crate::app::watch;
 use crate::cli::Color;
 use crate::cli::size::{ByteSize, SizeError};
 use crate::view::palette::{PALETTES, Palette};
-use crate::view::theme::{Look, Looks, Role};
+use crate::view::theme::{Looks, Role};
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
@@ -40,7 +40,6 @@ pub(crate) struct Config {
 pub(crate) struct WatchEntry {
     pub name: String,
     pub filter: Filter,
-    pub look: Option<Look>,
     pub rings: bool,
     pub records: bool,
 }
@@ -261,19 +260,15 @@ fn choice(table: &DeTable<'_>) -> Result<Columns, ConfigError> {
 fn colors(table: &DeTable<'_>, looks: &mut Looks) -> Result<(), ConfigError> {
     for (key, value) in in_order(table) {
         let role = named("role", key, Role::ALL.iter().map(|role| (role.name(), *role)))?;
-        looks.set(role, look(value)?);
+        let wrong = |why: String| ConfigError::new(value.span(), why).hint("write for example \"bold red on 17\"");
+        looks.set(role, string(value)?.parse().map_err(wrong)?);
     }
     Ok(())
 }
 
-fn look(value: &Value<'_>) -> Result<Look, ConfigError> {
-    let wrong = |why: String| ConfigError::new(value.span(), why).hint("write for example \"bold red on 17\"");
-    string(value)?.parse().map_err(wrong)
-}
-
 /// Each watch is a filter, or a table with a filter.
 fn watches(table: &DeTable<'_>) -> Result<Vec<WatchEntry>, ConfigError> {
-    const NAMES: [&str; 4] = ["filter", "color", "bell", "record"];
+    const NAMES: [&str; 3] = ["filter", "bell", "record"];
     let mut watches = Vec::new();
     for (key, value) in in_order(table) {
         let mut watch = WatchEntry { name: key.get_ref().to_string(), ..WatchEntry::default() };
@@ -286,7 +281,6 @@ fn watches(table: &DeTable<'_>) -> Result<Vec<WatchEntry>, ConfigError> {
                 for (key, value) in in_order(table) {
                     match named("entry of a watch", key, NAMES.into_iter().map(|name| (name, name)))? {
                         "filter" => watch.filter = filter(value)?,
-                        "color" => watch.look = Some(look(value)?),
                         "bell" => watch.rings = flag(value)?,
                         _ => watch.records = flag(value)?,
                     }

@@ -105,16 +105,6 @@ fn every_error_is_where_it_was_written() {
         ("[keys]\npause = [\"F2\", «true»]", "this must be a string", ""),
         ("[keys]\npause = [\"F2\"]\n«up» = [\"F2\"]", "`F2` is assigned to both `pause` and `up`", ""),
         ("[keys]\n«pause» = [\"F2\", \"F2\"]", "`F2` is listed twice", ""),
-        (
-            "[keys]\n«pause» = \"p\"",
-            "`p` is the only key of `only-pid`: assign that another key, or write only-pid = []",
-            "",
-        ),
-        (
-            "[keys]\n«search» = \"s\"",
-            "`s` is the key of `sort` in the tree: assign that another key, or write sort = \"s\" to keep both",
-            "",
-        ),
         ("[keys]\nup = \"F2\"\n«quit» = []", "no key would be left for `quit`", ""),
         ("[keys]\n«help» = \"s\"", "no key would be left for `help`", ""),
         ("[colors]\n«quit» = \"red\"", "unknown role `quit`", "did you mean `quiet`?"),
@@ -337,16 +327,14 @@ fn the_configured_colours_and_watches_are_used() {
     assert_eq!(plain[exec].modifier, Modifier::ITALIC | Modifier::REVERSED);
     assert_eq!(read("").looks.colours(&PALETTES[0], false), Colours::Sixteen);
     // Watches are filters or tables with one.
-    let config = Config::parse(
-        b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", color = \"red bold\", bell = true }",
-    )
-    .expect("good");
-    let watches: Vec<_> =
-        config.watches.iter().map(|w| (w.name.as_str(), w.filter.text.as_str(), w.look.is_some(), w.rings)).collect();
-    assert_eq!(watches, [("ssh", "path~/[.]ssh/", false, false), ("shadow", "path=/etc/shadow", true, true)]);
+    let config =
+        Config::parse(b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", bell = true }")
+            .expect("good");
+    let watches: Vec<_> = config.watches.iter().map(|w| (w.name.as_str(), w.filter.text.as_str(), w.rings)).collect();
+    assert_eq!(watches, [("ssh", "path~/[.]ssh/", false), ("shadow", "path=/etc/shadow", true)]);
     let bad = [
         ("[watch]\nx = 1", "must be a string"),
-        ("[watch]\nx = { color = \"red\" }", "has no filter"),
+        ("[watch]\nx = { bell = true }", "has no filter"),
         ("[watch]\nx = { filter = \"err\", colour = \"red\" }", "unknown entry of a watch `colour`"),
         ("[watch]\nx = { filter = \"err\", bell = 1 }", "must be true or false"),
     ];

@@ -284,7 +284,6 @@ fn event_line(
             _ if seen.event.body.is_alarm() => Some(theme.loss()),
             Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
-            Column::Comm if let Some(look) = watch.and_then(|watch| watch.look) => Some(theme.look(look)),
             // Dim text vanishes on some light backgrounds: what names the process stays readable.
             Column::Ppid | Column::User if quiet => Some(theme.quiet()),
             Column::Comm if look == Look::Good => Some(theme.strong()),

@@ -123,7 +123,7 @@ fn place(app: &App, theme: Theme) -> Piece {
     }
 }
 
-/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits. The remedy for an error in the typed
+/// Draws the keys: as many labels as fit, and always that of the help, and the last one, which closes, goes back or quits. The remedy for an error in the typed
 /// text replaces them if it is not in the line above.
 pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
@@ -138,18 +138,11 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
     let width_of = |(key, label): &(String, String)| text::width(key) + text::width(label) + 2;
-    // The keys of the view take no room from these.
-    let (kept, from) = match app.views.shown {
-        View::Bpf => ([Action::Help, Action::LossReport], 60),
-        _ => ([Action::Help, Action::EditFilter], 100),
-    };
-    let kept = kept.map(|action| app.key_of(action));
-    let keeps = matches!(app.views.shown, View::Bpf | View::Top) && area.width >= from;
-    let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || keeps && kept.contains(key);
-    for (at, (key, label)) in labels.iter().enumerate() {
-        let width = text::width(key) + text::width(label) + 2;
-        let reserve: usize =
-            labels.iter().enumerate().skip(at + 1).filter(stays).map(|(_, label)| width_of(label)).sum();
+    let help = app.key_of(Action::Help);
+    let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || *key == help;
+    for (at, of) in labels.iter().enumerate() {
+        let ((key, label), width) = (of, width_of(of));
+        let reserve: usize = labels.iter().enumerate().skip(at + 1).filter(stays).map(|(_, of)| width_of(of)).sum();
         if width + reserve > room + 1 {
             continue;
         }

@@ -202,10 +202,8 @@ fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
 /// The watches with a match, with the numbers of these.
 fn watches(app: &App, theme: Theme) -> Vec<Piece> {
     let matched = app.watches.all.iter().filter(|watch| watch.count > 0);
-    let piece = |watch: &Watch| {
-        let style = watch.look.map_or_else(|| theme.note(), |look| theme.look(look));
-        Piece::new(format!("{} {}", watch.name(theme.charset), short(watch.count)), style)
-    };
+    let piece =
+        |watch: &Watch| Piece::new(format!("{} {}", watch.name(theme.charset), short(watch.count)), theme.note());
     matched.map(piece).collect()
 }
 

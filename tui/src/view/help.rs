@@ -36,9 +36,6 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let keys = std::iter::once(of_view).chain(others).map(|section| (section.title(), rows(app, section)));
     let mut blocks: Vec<Block> = std::iter::once(("Tasks", tasks(app))).chain(keys).collect();
     blocks.push(("Filters", filters(app)));
-    if replay {
-        blocks.push(("Signs", super::replay::legend(app).map(|[sign, text]| (sign, text)).into()));
-    }
     if !wanted.is_empty() {
         let has = |text: &str| text.to_lowercase().contains(&wanted);
         blocks.iter_mut().for_each(|(title, rows)| rows.retain(|(name, text)| has(name) || has(text) || has(title)));

@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use super::{Piece, clock, ends};
 use crate::app::App;
-use crate::app::keys::keymap::Action;
 use crate::app::replay::{Replay, Speed, Transport};
 use crate::app::time::Bin;
 use ratatui::Frame;
@@ -78,14 +77,6 @@ fn transport(app: &App, replay: &Replay, width: u16) -> String {
         0..80 => format!("{sign}{progress}{speed}"),
         _ => format!("{sign} {word}{progress}{speed}"),
     }
-}
-
-/// The rows of the help that explain the signs of the header and of the strip.
-pub(super) fn legend(app: &App) -> [[String; 2]; 2] {
-    let follow = app.key_of(Action::Follow);
-    let header = format!("|| paused   > playing   >> following a growing file ({follow})   ... loading");
-    let strip = "> here   low to high: few to most events   ! lost events   a-z marks".to_owned();
-    [["header".to_owned(), header], ["strip".to_owned(), strip]]
 }
 
 /// The time of the selected event: by the clock, and since the start.

@@ -71,8 +71,7 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
         }
         Content::New(stored, events) => context(stored, &|seen| new(seen, *events, width, theme)),
         Content::Watch(watch) => {
-            let look = watch.look.map_or_else(|| theme.note(), |look| theme.look(look));
-            let style = if watch.count > 0 { look } else { theme.quiet() };
+            let style = if watch.count > 0 { theme.note() } else { theme.quiet() };
             let filter = text::value_in(watch.filter.text().as_bytes(), theme.charset, 256);
             vec![
                 Piece::new(format!("  {}", text::left(&watch.name(theme.charset), NAME - 1, theme.charset)), style),

@@ -164,10 +164,7 @@ fn the_loss_report_begins_with_the_verdict_and_leads_to_the_gaps() {
         let line = report.iter().find(|line| line.trim_start().starts_with("all")).expect("a row");
         line.split_whitespace().skip(1).map(|number| number.replace(',', "").parse().expect("a number")).collect()
     };
-    // Compare without the frame.
-    let inside = |app: &mut App| -> Vec<String> {
-        screen(app).iter().skip(3).map(|line| line.trim_matches('│').trim_end().to_owned()).collect()
-    };
+    let inside = |app: &mut App| -> Vec<String> { screen(app).split_off(2) };
     let report = inside(&mut app);
     assert_eq!(report[1], "  Events were lost: the list has gaps. The counters are not read yet.");
     assert_eq!(all(&report), [7, 7, 0, 0, 0, 0], "what was delivered was seen");
@@ -787,14 +784,12 @@ fn the_header_of_a_replay_says_in_words_what_it_does() {
 }
 
 #[test]
-fn the_help_of_a_replay_explains_its_signs_and_no_text_is_cut() {
+fn the_help_of_a_replay_is_whole() {
     for (width, height) in [(80, 140), (40, 220)] {
         let (mut app, _) = replay(width, height, End::Unknown, true);
         let shown = screen(keys(&mut app, "?"));
         let text = shown.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in ["|| paused", "> playing", ">> following", "... loading", "! lost events", "play or pause"] {
-            assert!(text.contains(part), "{part} in\n{}", shown.join("\n"));
-        }
+        assert!(text.contains("play or pause"), "{}", shown.join("\n"));
         assert!(width < 80 || !text.contains('…'), "nothing is cut:\n{}", shown.join("\n"));
         assert!(!text.contains("tracing continues") && !text.contains("record everything"), "{text}");
         // Titles are bold, and the text beside them is not.
@@ -802,8 +797,7 @@ fn the_help_of_a_replay_explains_its_signs_and_no_text_is_cut() {
         for (y, row) in (0..).zip(&shown).skip(2).take(usize::from(height) - 4) {
             let bold = |x| buffer[(x, y)].modifier.contains(ratatui::style::Modifier::BOLD);
             let words = (0..width).filter(|x| bold(*x)).map(|x| buffer[(x, y)].symbol()).collect::<String>();
-            let titles: Vec<_> =
-                ["Filters", "Tasks", "Signs"].into_iter().chain(Section::ALL.map(Section::title)).collect();
+            let titles: Vec<_> = ["Filters", "Tasks"].into_iter().chain(Section::ALL.map(Section::title)).collect();
             assert_eq!(titles.iter().fold(words, |rest, title| rest.replace(title, "")).trim(), "", "{row}");
             let titled = |title: &&str| row.trim_end().ends_with(&format!(" {title}")) && !row.contains("  ");
             assert!(!titles.iter().any(titled) || (0..width).any(bold), "{row}");

@@ -83,10 +83,6 @@ const ROLES: usize = Role::ALL.len();
 /// The style of the screen and of each role.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Styles {
-    /// Without colours.
-    plain: bool,
-    /// The colours of the named theme.
-    hues: Option<Hues>,
     base: Style,
     roles: [Style; ROLES],
 }
@@ -260,7 +256,7 @@ impl Looks {
             let look = self.0[at].unwrap_or_else(|| hues.map_or(default, |hues| default.among(hues)));
             if plain { look.plain() } else { look.coloured() }
         });
-        Colours::Own(Box::leak(Box::new(Styles { plain, hues, base, roles })))
+        Colours::Own(Box::leak(Box::new(Styles { base, roles })))
     }
 }
 
@@ -336,15 +332,6 @@ impl Theme {
             Colours::Sixteen => Look::of(role).coloured(),
             Colours::None => Look::of(role).plain(),
             Colours::Own(styles) => styles.roles[role as usize],
-        }
-    }
-
-    /// The style of a look that belongs to no role, in the colours of a named theme.
-    pub(crate) fn look(self, look: Look) -> Style {
-        match self.colours {
-            Colours::Sixteen => look.coloured(),
-            Colours::None | Colours::Own(Styles { plain: true, .. }) => look.plain(),
-            Colours::Own(styles) => styles.hues.map_or(look, |hues| look.among(hues)).coloured(),
         }
     }
 
@@ -445,8 +432,6 @@ mod tests {
         let rgb = |r, g, b| Style::new().fg(Color::Rgb(r, g, b));
         assert_eq!(theme(light, false).base(), rgb(0x07, 0x36, 0x42).bg(Color::Rgb(0xfd, 0xf6, 0xe3)));
         assert_eq!(theme(light, false).quiet(), rgb(0x65, 0x7b, 0x83), "a colour instead of dim");
-        let red = [terminal, light].map(|palette| theme(palette, false).look("red".parse().expect("a look")).fg);
-        assert_eq!(red, [Color::Red, Color::Rgb(0xdc, 0x32, 0x2f)].map(Some), "of a watch");
         assert_eq!(theme(light, false).live(), rgb(0xfd, 0xf6, 0xe3).bg(Color::Rgb(0x73, 0x8a, 0x00)));
     }
 }

@@ -317,15 +317,16 @@ impl Terminal {
 
     /// Sets (`h`) or resets (`l`) a private mode.
     fn mode(&mut self, mode: &[u8], last: u8) {
+        let Some(mode) = std::str::from_utf8(mode).ok().and_then(|mode| mode.parse::<u16>().ok()) else { return };
         let (columns, rows) = self.size();
-        let clears = mode == b"1049" && last == b'h';
+        let (is_set, last) = (last == b'h', char::from(last));
         match mode {
             // Origin mode.
-            b"6" => {}
-            _ if clears && !self.affords(usize::from(columns) * usize::from(rows) / ERASED) => {}
-            b"1047" => self.parser.process(&[b"\x1b[?47".as_slice(), &[last]].concat()),
-            b"1048" => self.parser.process(if last == b'h' { b"\x1b7" } else { b"\x1b8" }),
-            _ => self.parser.process(&[b"\x1b[?", mode, &[last]].concat()),
+            6 => {}
+            1049 if is_set && !self.affords(usize::from(columns) * usize::from(rows) / ERASED) => {}
+            1047 => self.parser.process(format!("\x1b[?47{last}").as_bytes()),
+            1048 => self.parser.process(if is_set { b"\x1b7" } else { b"\x1b8" }),
+            _ => self.parser.process(format!("\x1b[?{mode}{last}").as_bytes()),
         }
     }
 

@@ -40,7 +40,7 @@ fn what_vt100_does_not_know_is_translated_and_the_cursor_restored() {
     terminal.feed(&b"\x1b[6n".repeat(100_000));
     assert!(terminal.take_answers().len() <= ANSWERS);
     // There is no origin mode.
-    check(b"\x1b[2;4r\x1b[?25;6h\x1b[Ha", "a");
+    check(b"\x1b[2;4r\x1b[?25;06h\x1b[Ha", "a");
 }
 
 #[test]

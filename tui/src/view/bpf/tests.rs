@@ -512,7 +512,7 @@ fn what_is_gone_does_not_bury_what_is_there() {
     keys(&mut app, "ljjjj");
     let is_gone = |row: &String| row[1..].trim_start().starts_with('-');
     let footer = |app: &mut App| screen(app).pop().unwrap_or_default();
-    assert!(footer(&mut app).contains("! loss"), "{}", footer(&mut app));
+    assert!(footer(&mut app).contains("? help"), "{}", footer(&mut app));
     let mut end = |app: &mut App, ids: std::ops::Range<u32>| {
         made.ns += 1_000_000_000;
         ids.for_each(|id| made.host(&HostFrame::BpfProgramGone(BpfProgramGone { id: ProgId(id) })));
@@ -522,7 +522,7 @@ fn what_is_gone_does_not_bury_what_is_there() {
     end(&mut app, 110..200);
     assert_eq!(ids(&mut app)[..2], ["109", "108"]);
     let keys_of = footer(&mut app);
-    assert!(keys_of.contains("! loss") && keys_of.contains("a gone") && keys_of.ends_with("q quit"), "{keys_of}");
+    assert!(keys_of.contains("? help") && keys_of.contains("a gone") && keys_of.ends_with("q quit"), "{keys_of}");
     assert!(rows(&mut app)[4].starts_with(">   106"), "the next one: {:#?}", rows(&mut app));
     for _ in 0..5 {
         let gone = rows(&mut app).iter().position(is_gone).unwrap_or(usize::MAX);

@@ -71,7 +71,6 @@ fn keys_can_be_assigned_and_a_refused_assignment_changes_nothing() {
     for (assigned, at, message) in [
         (&[("help", &["x"][..]), ("pause", &["x"])][..], 1, "`x` is assigned to both `help` and `pause`"),
         (&[("pause", &["F2", "F2"])], 0, "`F2` is listed twice"),
-        (&[("pause", &["p"])], 0, "`p` is the only key of `only-pid`: assign that another key, or write only-pid = []"),
         (&[("up", &["F2"]), ("quit", &[])], 1, "no key would be left for `quit`"),
         (&[("pause", &["q", "F10", "Ctrl-C"])], 0, "no key would be left for `quit`"),
         (&[("help", &["s"])], 0, "no key would be left for `help`"),
