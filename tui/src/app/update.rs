@@ -66,7 +66,6 @@ impl App {
                 self.replay.iter_mut().for_each(Replay::end);
                 self.pipeline.end();
                 self.store_delivered();
-                self.mark_ended();
             }
             Input::Recording(name) => {
                 let began = self.recordings.begin(name, self.store.events(), &self.key_of(Action::Record));

@@ -38,8 +38,6 @@ pub(super) enum Topic {
     Tried,
     /// A file that the runs left differently: removed, created, its mode.
     Left,
-    /// The purposes for which a file was opened, or the mode of a new one.
-    Access,
 }
 
 /// What is the same for all differences of a topic.
@@ -58,11 +56,11 @@ pub(super) struct Row {
 pub(super) enum Shares {
     /// Those with the same subject and the same states, in any role.
     Equal,
-    /// Those too, and other files of the same roles with these states.
+    /// Those of one program with the same states, whatever their files are.
     Files,
-    /// Equal ones of one program.
+    /// Those of one program with the same subject and the same states.
     Program,
-    /// Those of one program, whatever their numbers are. The numbers are added up.
+    /// Those of one program with the same subject, whatever their numbers are. The numbers are added up.
     Sums,
 }
 
@@ -108,7 +106,6 @@ impl Topic {
             Topic::Opened => ("opened", 8, Shares::Files, Tolerance::Known),
             Topic::Tried => ("tried", 8, Shares::Files, Tolerance::Known),
             Topic::Left => (left::KIND.name(), 8, Shares::Files, Tolerance::Known),
-            Topic::Access => ("access", 8, Shares::Files, Tolerance::Known),
             Topic::Unrecorded(kind) => (kind.name(), 9, Shares::Equal, Tolerance::None),
         };
         Row { word, class, shares, tolerance }
@@ -128,8 +125,6 @@ pub(super) enum State {
     Text(u32),
     /// A count, or a user id.
     Number(u64),
-    /// The part of the use of a file that differs.
-    Used(Did),
     /// The arguments that the other run does not have.
     Words(Vec<u32>),
 }

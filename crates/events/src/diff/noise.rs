@@ -209,8 +209,8 @@ impl Comparison<'_> {
         let number = |state: &State| match state {
             State::Absent => 0,
             State::Failed { errno, .. } => 2 + u32::from(*errno),
+            State::Text(text) if one.topic == Topic::Left => *text,
             State::Number(number) => u32::try_from(*number).unwrap_or(u32::MAX),
-            State::Used(did) => u32::from(did.bits) << 16 | u32::from(did.mode),
             State::Found | State::Text(_) | State::Words(_) => 1,
         };
         match one.topic {

@@ -287,7 +287,6 @@ impl App {
         if close {
             self.screen.overlay = None;
         }
-        self.mark_ended();
     }
 
     pub(in crate::app) fn run_again(&mut self) {

@@ -273,7 +273,7 @@ mod tests {
             ("comm!~LL", &["collect2"]),
             ("path~stdio", &[r"/usr/include/stdio\.h"]),
             ("path~\"a b", &[r#""/usr/include/a b,c\\*""#]),
-            ("path~\"local/", &[r"/usr/local/\x{1b}\[31m"]),
+            ("path~\"local/", &["\"/usr/local/\\x1b\\\\[31m\""]),
             ("pid>4", &["48214", "48213", "48215"]),
             ("dur>", &["100ms", "10ms", "10s", "1ms", "1s"]),
             // No value is known, or the operator does not fit here.

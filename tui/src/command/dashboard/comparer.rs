@@ -321,18 +321,18 @@ mod tests {
         let same = compared(&dir, true, true);
         assert!(same.report.equal() && same.notes == ["no differences"], "{same:?}");
         let failed = compared(&dir, false, true);
-        let first = failed.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
+        let first = failed.report.lines.first().map(|line| String::from_utf8_lossy(&line.text).into_owned());
         assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{failed:?}");
         assert_eq!(failed.report.count(Status::Unknown), 0);
         // What the processes of a running one that ended lack is certain.
         let running = compared(&dir, false, false);
         let notes = [
-            "B is still running: what its living processes lack may come",
+            "B was still running: what its living processes lack may have come since",
             "the values of environment variables are not compared: record both runs with --env diff",
             "the runs differ",
         ];
         assert_eq!(running.notes, notes);
-        let first = running.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
+        let first = running.report.lines.first().map(|line| String::from_utf8_lossy(&line.text).into_owned());
         assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{running:?}");
         assert_eq!(whole("~/x", Some(&dir)), dir.join("x"));
         assert_eq!(whole("~/x", None), Path::new("~/x"));
