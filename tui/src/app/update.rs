@@ -176,7 +176,7 @@ impl App {
             command.into_iter().for_each(|command| summary.count(seen, command));
             time.strip.count(seen);
             let id = store.push(seen, frame);
-            let answer = shown.answer(seen);
+            let answer = shown.answer(seen.event.kind(), seen.event.failed(), |filter| filter.matches(seen));
             let taken = searches.take(id, seen);
             let watched = watches.count(seen);
             let answered = taken.answered.iter().any(|answered| answered.id == id);

@@ -29,27 +29,22 @@ pub(crate) struct ShowConditions<'a> {
 }
 
 impl ShowConditions<'_> {
-    /// Whether an event is shown. Gap rows are shown unless the filter requires kinds other than `lost`.
-    pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
-        let kind = seen.event.kind();
-        if kind == Kind::Lost {
-            let hidden = self.filter.is_some_and(|filter| !filter.matches(seen));
-            return if hidden { Answer::No } else { Answer::Marked };
+    /// Whether an event is shown, as far as its kind and result say, and else by `matches`. Gap rows are shown unless the filter requires
+    /// kinds other than `lost`.
+    pub(crate) fn answer(&self, kind: Kind, failed: bool, matches: impl FnOnce(&DisplayFilter) -> bool) -> Answer {
+        let is_gap = kind == Kind::Lost;
+        let may_be = is_gap || self.kinds.contains(kind) && (failed || !self.failures);
+        match may_be && self.filter.is_none_or(matches) {
+            false => Answer::No,
+            true if is_gap => Answer::Marked,
+            true => Answer::Yes,
         }
-        let belongs = self.cheap(kind, seen.event.failed()) && self.filter.is_none_or(|filter| filter.matches(seen));
-        if belongs { Answer::Yes } else { Answer::No }
     }
 
     /// Whether a stored event is shown. Decodes the event only if the filter needs it.
     pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &dyn Tables) -> Answer {
-        match (stored.kind, self.filter) {
-            (Kind::Lost, None) => Answer::Marked,
-            (kind, None) if self.cheap(kind, stored.failed) => Answer::Yes,
-            (kind, Some(_)) if kind == Kind::Lost || self.cheap(kind, stored.failed) => {
-                stored.with(world, |seen| self.answer(seen)).unwrap_or(Answer::No)
-            }
-            _ => Answer::No,
-        }
+        let matches = |filter: &DisplayFilter| stored.with(world, |seen| filter.matches(seen)) == Some(true);
+        self.answer(stored.kind, stored.failed, matches)
     }
 
     /// The job, if its row is shown.
@@ -57,22 +52,17 @@ impl ShowConditions<'_> {
         let shown = self.answer_stored(&store.get(job.exec)?, world) == Answer::Yes;
         shown.then_some(job.process)
     }
-
-    fn cheap(&self, kind: Kind, failed: bool) -> bool {
-        self.kinds.contains(kind) && (failed || !self.failures)
-    }
 }
 
-/// How many screens of rows a pause keeps above and below the visible one, and the maximum number of rows that it keeps.
-const HELD: (usize, usize) = (4, 4096);
+/// How many screens of rows a pause keeps above and below the visible one.
+const HELD: usize = 4;
 
 /// How many of the newest events are filtered first.
 const NEWEST: u64 = 4_000;
 
-/// The rows of events, from an event on.
+/// The events that pass the filter and their rows, from an event on.
 #[derive(Debug, Default)]
-struct Rows {
-    /// The events that pass the filter.
+struct Filtered {
     passing: Index,
     listed: Groups,
     /// The failures that nothing answered, if they are kept apart.
@@ -81,11 +71,11 @@ struct Rows {
     next: Id,
 }
 
-impl Rows {
+impl Filtered {
     /// Without rows, to add the events from `next` on. What is unfolded stays so.
-    fn again(&self, next: Id, store: &Store) -> Rows {
+    fn again(&self, next: Id, store: &Store) -> Filtered {
         let failures = self.failures.as_ref().map(|failures| failures.again(store));
-        Rows { passing: Index::new(store), listed: self.listed.again(store), failures, next }
+        Filtered { passing: Index::new(store), listed: self.listed.again(store), failures, next }
     }
 
     fn groups(&self) -> impl Iterator<Item = &Groups> {
@@ -124,9 +114,9 @@ impl Rows {
 
 #[derive(Debug, Default)]
 pub struct EventList {
-    shown: Rows,
+    shown: Filtered,
     /// The rows of all events while they are made. Until then, the rows of the newest ones are shown.
-    whole: Option<Rows>,
+    whole: Option<Filtered>,
     /// The first event that arrived after all events were to be filtered again.
     again_from: Id,
     /// The event that was selected last. If it is hidden or evicted, the nearest row is selected.
@@ -152,7 +142,7 @@ pub struct EventList {
 impl EventList {
     /// An empty list that follows the newest row.
     pub fn new() -> EventList {
-        let shown = Rows { listed: Groups::new(Listing::All, true), ..Rows::default() };
+        let shown = Filtered { listed: Groups::new(Listing::All, true), ..Filtered::default() };
         EventList { follows: true, shown, ..EventList::default() }
     }
 
@@ -160,7 +150,7 @@ impl EventList {
     pub(crate) fn empty(&mut self) {
         let listed = Groups::new(self.listing(), self.folds());
         let failures = self.shown.failures.as_ref().map(|_| Groups::new(Listing::Unanswered, true));
-        let shown = Rows { listed, failures, ..Rows::default() };
+        let shown = Filtered { listed, failures, ..Filtered::default() };
         *self = EventList { sideways: self.sideways, shown, ..EventList::new() };
     }
 
@@ -244,7 +234,7 @@ impl EventList {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let groups = [&self.shown].into_iter().chain(&self.whole).flat_map(Rows::groups);
+        let groups = [&self.shown].into_iter().chain(&self.whole).flat_map(Filtered::groups);
         groups.map(Groups::bytes).sum::<usize>() + size_of_val(&*self.answered)
     }
 
@@ -271,9 +261,7 @@ impl EventList {
         if store.pinned().is_some_and(is_held) {
             return None;
         }
-        let (screens, most) = HELD;
-        let end = Some((last + screens * height).min(self.rows())).filter(|end| end - first < most).unwrap_or(last + 1);
-        Some(first.saturating_sub(screens * height).max(end.saturating_sub(most))..end)
+        Some(first.saturating_sub(HELD * height)..(last + HELD * height).min(self.rows()))
     }
 
     /// Filters all events again: first the newest, then all of them, the oldest first.

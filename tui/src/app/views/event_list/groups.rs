@@ -149,7 +149,7 @@ impl Group {
             }
             Alike::Missing => vec![format!("{count}, other names")],
             Alike::Acts => vec![format!("{count} like this")],
-            Alike::Commands => [", other arguments", ", others"].map(|others| format!("{count}{others}")).into(),
+            Alike::Commands => vec![format!("{count}, other arguments")],
             Alike::All => {
                 let text = |ns: u64| {
                     let mut text = Vec::new();

@@ -205,16 +205,13 @@ impl Nodes {
         }
     }
 
-    /// A process and its ancestors, at most `most`.
-    fn line(&self, from: ProcessKey, most: usize) -> impl Iterator<Item = ProcessKey> {
-        std::iter::successors(Some(from), |key| self.parent(*key)).take(most)
-    }
-
     /// The topmost process of the job that a process belongs to: the ancestor, or the process itself, that was executed during the trace
     /// below an interactive shell, in the same session. All that COMMAND started is one job.
     fn top_of_job(&self, of: ProcessKey) -> Option<ProcessKey> {
-        let (mut job, mut session) = (None, None);
-        for (key, node) in self.line(of, JOB).filter_map(|key| Some((key, self.get(key)?))) {
+        let (mut job, mut session, mut above) = (None, None, Some(of));
+        for _ in 0..JOB {
+            let Some((key, node)) = above.and_then(|key| Some((key, self.get(key)?))) else { break };
+            above = node.parent;
             let Some((_, own)) = node.exec else {
                 // A process that was only forked does the work of its parent.
                 if node.born.is_some() { continue } else { break }
@@ -357,7 +354,7 @@ impl Nodes {
         let key = process.key;
         self.changed(key, |node| node.process = Arc::clone(process));
         let parent = process.parent.filter(|parent| self.nodes.contains_key(parent));
-        let line: Vec<_> = parent.into_iter().flat_map(|parent| self.line(parent, GENERATIONS)).collect();
+        let line: Vec<_> = std::iter::successors(parent, |key| self.parent(*key)).take(GENERATIONS).collect();
         if parent.is_some() && line.len() < GENERATIONS && !line.contains(&key) {
             self.link(key, parent);
         }
