@@ -79,9 +79,9 @@ impl Agent {
         // The loop handles signals meanwhile.
         let read = move || (start_of(&of, from.clone()), of.source(&from));
         let (start, source) = tokio::task::spawn_blocking(read).await?;
-        let source = source.context("cannot read the recording")?;
-        let shipped = match start {
-            Ok(contents) => self.store_part(Row::new(part, source, contents), part, recording).await?,
+        let read = start.and_then(|contents| Ok((contents, source.context("cannot read the recording")?)));
+        let shipped = match read {
+            Ok((contents, source)) => self.store_part(Row::new(part, source, contents), part, recording).await?,
             Err(fault) => Err(fault),
         };
         if let Err(fault) = shipped {

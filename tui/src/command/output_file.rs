@@ -10,7 +10,7 @@ use crate::recorder::{Failed, RecordingFiles};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tracetui_events::limits;
@@ -144,25 +144,14 @@ impl RecordingFiles for OneFile {
     }
 
     fn remarks(&self, written: u64) -> Vec<String> {
+        let Ok(own) = self.own.metadata() else { return Vec::new() };
+        let leads = |at: std::fs::Metadata| (at.dev(), at.ino()) == (own.dev(), own.ino());
+        if std::fs::metadata(&self.path).is_ok_and(leads) || own.nlink() == 0 || own.len() != written {
+            return Vec::new();
+        }
         let (path, bytes) = (super::messages::name(&self.path), grouped(written));
-        let is_whole = self.own.metadata().is_ok_and(|found| found.nlink() > 0 && found.len() == written);
-        let line = match renamed(&self.path, &self.own) {
-            Some(Some(to)) => format!("{}: {bytes} bytes; another program renamed {path}", super::messages::name(&to)),
-            Some(None) => {
-                format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere or gone")
-            }
-            None => return Vec::new(),
-        };
-        is_whole.then_some(line).into_iter().collect()
+        vec![format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere or gone")]
     }
-}
-
-/// The other path of a file that this path does not lead to any more, if it is known.
-fn renamed(path: &Path, file: &File) -> Option<Option<PathBuf>> {
-    let own = file.metadata().ok()?;
-    let leads = |path: &Path| std::fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (own.dev(), own.ino()));
-    let other = || std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().filter(|to| leads(to));
-    (!leads(path)).then(other)
 }
 
 /// Removes a file if it has this device and inode. Returns whether it did.
@@ -438,12 +427,11 @@ mod tests {
         assert_eq!(written("a.ttr", &|| fs::write(&path, "").expect("there")), said("truncated"));
         assert_eq!(written("a.ttr", &|| truncate(999).expect("there")), said("truncated"));
         // It is still the recording.
-        let file = File::create(dir.join("e")).expect("room");
-        assert_eq!(renamed(&dir.join("e"), &file), None);
+        let own = File::create(dir.join("e")).expect("room");
+        let file = OneFile { path: dir.join("e"), created: true, own, file: None };
+        assert!(file.remarks(0).is_empty());
         fs::rename(dir.join("e"), dir.join("f")).expect("there");
-        assert_eq!(renamed(&dir.join("e"), &file), Some(Some(dir.join("f"))));
-        fs::hard_link(dir.join("f"), dir.join("g")).and_then(|()| fs::remove_file(dir.join("f"))).expect("there");
-        assert_eq!(renamed(&dir.join("f"), &file), Some(None), "its first name is gone");
+        assert!(file.remarks(0)[0].starts_with("another program moved or hid "), "{:?}", file.remarks(0));
         assert_eq!(written("a.ttr", &|| fs::rename(&path, dir.join("c")).expect("there")), Ok(()));
         let moved = || drop(fs::hard_link(&path, dir.join("d")).and_then(|()| fs::remove_file(&path)));
         assert_eq!(written("a.ttr", &moved), Ok(()));

@@ -141,7 +141,6 @@ pub struct Files {
     pub ahead: VecDeque<Next>,
     /// Whether the current file begins where the previous one ended and nothing of it has been read yet.
     pub(super) joins: bool,
-    pub(super) budget: Budget,
     /// The unreadable parts. Several readers of a recording may share the list.
     pub(super) troubles: Troubles,
 }
@@ -176,8 +175,7 @@ impl Files {
 
     /// Files of one trace in their order, starting at the position of the first one; at least one.
     pub(super) fn of_parts(parts: Vec<Part>) -> Files {
-        let (ahead, budget, troubles) = (VecDeque::new(), Budget::default(), Troubles::default());
-        Files { parts, at: 0, ahead, joins: false, budget, troubles }
+        Files { parts, at: 0, ahead: VecDeque::new(), joins: false, troubles: Troubles::default() }
     }
 
     /// Lists the unreadable parts found so far, and the error that ended the reading.
@@ -194,7 +192,6 @@ impl Files {
 
     /// Accepts only states that fit in memory. Call it before reading.
     pub(super) fn limit(&mut self, budget: Budget) {
-        self.budget = budget;
         self.parts.iter_mut().for_each(|part| part.frames.reader.state_max = budget.state());
     }
 
