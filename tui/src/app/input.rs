@@ -127,8 +127,6 @@ pub enum Effect {
     Type(Vec<u8>),
     /// Run COMMAND again: [`Input::RunsAgain`] follows.
     RunAgain,
-    /// Give COMMAND's terminal this many columns and rows.
-    CommandWindow(u16, u16),
 }
 
 pub type Effects = Vec<Effect>;

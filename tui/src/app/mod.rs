@@ -332,8 +332,6 @@ impl App {
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
         self.fit_command();
-        // The event loop asks for the size itself.
-        self.effects.clear();
     }
 
     /// Sets the display filter. If it is not valid, the old filter stays.

@@ -227,6 +227,11 @@ impl Loop {
         let size = terminal::window()?;
         if size != (self.app.screen.width, self.app.screen.height) {
             self.app.update(Input::Resize(size.0, size.1));
+            // COMMAND gets SIGWINCH if its size has changed.
+            if let Some(output) = &self.app.output {
+                let (columns, rows) = output.terminal.size();
+                self.trace.resize_command(columns, rows);
+            }
         }
         self.app.prepare();
         screen.draw(|frame| extent = view::draw(frame, &self.app, self.look.theme))?;
@@ -345,12 +350,7 @@ impl Loop {
         for effect in effects {
             *dirty |= !matches!(
                 effect,
-                Effect::Copy(_)
-                    | Effect::Bell
-                    | Effect::Look(..)
-                    | Effect::Type(_)
-                    | Effect::CommandWindow(..)
-                    | Effect::CountRuns(_)
+                Effect::Copy(_) | Effect::Bell | Effect::Look(..) | Effect::Type(_) | Effect::CountRuns(_)
             );
             match effect {
                 Effect::Quit => return Ok(false),
@@ -364,7 +364,6 @@ impl Loop {
                 Effect::Compare(with) => self.compare(with).await,
                 Effect::Type(bytes) => self.trace.command.iter_mut().for_each(|command| command.send(bytes.clone())),
                 Effect::RunAgain => self.run_again(),
-                Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
                 Effect::Measure(keys) => self.app.measured(&process_usage::of(&keys)),
                 Effect::Suspend => {
