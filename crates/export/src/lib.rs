@@ -15,11 +15,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
 use column::{ParquetColumn, Type};
 use parquet::basic::{Compression, Encoding, Repetition, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type as Element};
@@ -180,18 +179,6 @@ fn file<W: Write + Send>(
 #[cfg(test)]
 fn columns() -> io::Result<Vec<String>> {
     Ok(Parquet::new(io::sink(), Options::default())?.columns.into_iter().map(|column| column.name.into()).collect())
-}
-
-/// The metadata `tracetui.NAME` of the Parquet file that ends in these bytes: from its footer on, or more. `None` if it has none.
-pub fn metadata_of(end: &Bytes, name: &str) -> io::Result<Option<String>> {
-    let mut reader = ParquetMetaDataReader::new();
-    // Positions in the file do not matter: nothing but the footer is read.
-    reader.try_parse(end).map_err(io_error)?;
-    let metadata = reader.finish().map_err(io_error)?;
-    let values = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-    let found =
-        values.filter(|value| value.key.strip_prefix("tracetui.") == Some(name)).find_map(|value| value.value.clone());
-    Ok(found)
 }
 
 /// Converts an error. An error of the output itself is returned unchanged.

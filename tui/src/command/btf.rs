@@ -86,9 +86,9 @@ fn others(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
     let hooked = btf.arch().map_or_else(|| attach_names().functions, hooked_functions);
     let functions = [&FUNCTIONS[..], &hooked].concat();
     functions.iter().zip(btf.funcs(&functions)).for_each(|(name, id)| add("function", name, id.map(i64::from)));
-    TYPES.iter().zip(btf.structures(TYPES)).for_each(|(name, id)| add("struct", name, id.map(i64::from)));
+    TYPES.iter().for_each(|name| add("struct", name, btf.structure(name).map(i64::from)));
     let (structure, member) = MAY_GOTO_MEMBER;
-    let found = btf.structures(&[structure])[0].filter(|id| btf.has_member(*id, member));
+    let found = btf.structure(structure).filter(|id| btf.has_member(*id, member));
     add("member", &format!("{structure}.{member}"), found.map(i64::from));
     add("typedef", PREEMPTIBLE_TRACEPOINTS_TYPE, btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).map(i64::from));
     rows

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use tracetui_events::diff::{DiffReport, Show, Status, compared_kinds};
 use tracetui_events::event::noun;
 use tracetui_events::filter::FilterOptions;
-use tracetui_events::playback::{AtEnd, Playback, Recording};
+use tracetui_events::playback::{Playback, Recording};
 use tracetui_events::text::{counted, json};
 use tracetui_shared::kind::Kind;
 
@@ -28,7 +28,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
-        let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
+        let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading)?;
         // Recordings of a COMMAND have lookups beside other kinds, and those of the dashboard forks too.
         let forks = !args.filters.kind.is_empty();
         let refused = |read: &Recording| {

@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tracetui_events::limits;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::follow;
+use tracetui_events::recording::file;
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
 use tracetui_host::confine::{FileAccess, enter_files};
@@ -70,7 +70,8 @@ fn start_in(
     prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<Recorder> {
     let name = super::messages::name(path);
-    let header = locked(file, header()?);
+    file::lock(file);
+    let header = header()?;
     let watched = Watched::new(file.try_clone()?, name.clone());
     let files = OneFile { path: path.to_owned(), created, own: file.try_clone()?, file: Some((watched, header)) };
     Recorder::start_files(files, name, prepare)
@@ -176,11 +177,6 @@ fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
 
 pub(super) fn header() -> io::Result<FileHeader> {
     Ok(FileHeader::new(random_id()?, clock::now_real_ns()))
-}
-
-/// Locks a new file while it is written, so that readers can follow it. The header says whether that worked.
-pub(super) fn locked(file: &File, header: FileHeader) -> FileHeader {
-    if follow::lock(file) { header.locked() } else { header }
 }
 
 /// Opens a new file as the user who invoked sudo, or stdout (`-`).
@@ -308,14 +304,16 @@ fn replaced(path: &Path, file: File) -> io::Result<Option<File>> {
     if !found.is_file() || found.nlink() > 1 {
         return Err(io::Error::other("only a regular file with a single link is replaced"));
     }
-    // Never replace a file while another process is writing it.
-    if !follow::lock(&file) && follow::is_being_written(&file)? {
-        return Err(io::Error::other("another process is writing it"));
-    }
-    // While another program has a lock on the file, the next writer could not tell that this one writes it. So the file is removed, or
-    // emptied if that fails.
-    if follow::is_locked_by_another(&file) && remove_if(path, (found.dev(), found.ino())).unwrap_or(false) {
-        return Ok(None);
+    if !file::lock(&file) {
+        // Never replace a file while another process is writing it.
+        if file::is_being_written(&file)? {
+            return Err(io::Error::other("another process is writing it"));
+        }
+        // While another program has a lock on the file, the next writer could not tell that this one writes it. So the file is removed,
+        // or emptied if that fails.
+        if remove_if(path, (found.dev(), found.ino())).unwrap_or(false) {
+            return Ok(None);
+        }
     }
     file.set_len(0)?;
     Ok(Some(file))
@@ -412,9 +410,9 @@ mod tests {
         let path = dir.join("a.ttr");
         fs::write(&path, "x".repeat(100)).expect("room");
         let other = File::options().read(true).write(true).open(&path).expect("there");
-        assert!(follow::lock(&other), "the file system has locks");
+        assert!(file::lock(&other), "the file system has locks");
         let own = create(&path, Existing::Replace).expect("it is no recording that is written");
-        assert!(follow::lock(&own));
+        assert!(file::lock(&own));
         // The third one sees that it is written.
         let third = create(&path, Existing::Replace).expect_err("it is written");
         assert!(third.to_string().contains("another process is writing it"), "{third}");

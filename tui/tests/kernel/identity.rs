@@ -50,45 +50,6 @@ fn opens_have_none_unless_it_is_asked_for() {
 }
 
 #[test]
-fn an_unwanted_file_is_found_under_any_name() {
-    let Some(dir) = Dir::alone_as_root() else { return };
-    for (script, status) in [
-        ("cat key", 3),
-        ("ln key link; cat link", 3),
-        ("mv key new; cat new", 3),
-        ("ln -s ../key dir/link; cat dir/link", 3),
-        ("exec unshare -m sh -c 'mount --bind key other && cat other'", 3),
-        // Another file has its name: it is read by that name, or by another one.
-        ("mv next key; cat key", 3),
-        ("ln next link; mv next key; cat link", 3),
-        ("exec ./program", 3),
-        ("ls -l key; ln key link; mv key dir; cat other", 0),
-        // Another file has its path in another mount namespace.
-        ("exec unshare -m sh -c 'mount --bind other key && cat key'", 0),
-    ] {
-        let dir = Dir::new();
-        let unwanted = if script.contains("program") { "program" } else { "key" };
-        for file in ["key", "other", "next"] {
-            fs::write(dir.at(file), file).expect("room");
-        }
-        fs::copy("/bin/true", dir.at("program")).expect("room");
-        fs::create_dir(dir.at("dir")).expect("room");
-        let mut print = tracetui();
-        print.current_dir(dir.path()).args(["print", "--expect-no-open", unwanted, "--", "sh", "-c", script]);
-        let run = print.stdin(Stdio::null()).output().expect("tracetui starts");
-        let said = String::from_utf8_lossy(&run.stderr);
-        let message =
-            if status == 3 { "an event matches --expect-no-open" } else { "no event matches --expect-no-open" };
-        assert_eq!((run.status.code(), said.lines().last()), (Some(status), Some(message)), "{script}: {said}");
-    }
-    for (path, why) in [(dir.at("nothing"), "No such file"), (dir.at(""), "is a directory; name the files in it")] {
-        let run = read(&["print", "--expect-no-open", &path, "--", "true"]);
-        let said = text(&run.stderr);
-        assert!(run.status.code() == Some(2) && said.contains(why), "{said}");
-    }
-}
-
-#[test]
 fn a_file_that_is_still_the_same_has_a_checksum() {
     let dir = Dir::alone();
     let [same, changed, gone] = ["same", "changed", "gone"].map(|name| dir.at(name));

@@ -306,10 +306,14 @@ fn a_recording_is_not_larger_than_it_may_be() {
         let said = text(&done.stderr);
         assert!(done.status.success() && said.contains("ended: --max-size reached\n"), "{said}");
         let bytes = fs::read(&file).expect("the recording");
-        // A batch may be much larger than the one before. Only the blocks of the last batch may be beyond the size.
+        // Only what was queued, and the final state, may be beyond the size.
         let blocks = whole_blocks(&bytes);
         let last = blocks.windows(2).rev().find(|pair| pair[1].1 > pair[0].1).expect("a block of events")[0].0;
-        assert!(last as u64 <= size && bytes.len() as u64 > size / 2, "{last}, {} of {size}", bytes.len());
+        assert!(
+            last as u64 <= size + (128 << 10) && bytes.len() as u64 > size / 2,
+            "{last}, {} of {size}",
+            bytes.len()
+        );
         let printed = read(&["print", &file]);
         assert_eq!(text(&printed.stderr).lines().last(), said.lines().last());
         assert!(printed.status.success() && text(&printed.stdout).lines().count() > 1000, "{said}");

@@ -1,7 +1,7 @@
 //! The existing BPF programs and attachments, according to the inventory.
 
+use crate::bpf::Via;
 use crate::bpf::frames::unknown_of;
-use crate::bpf::{Object, Via};
 use crate::event::Payload as _;
 use crate::event::bpf::Bpf;
 use crate::fifo::Fifo;
@@ -320,26 +320,30 @@ impl Programs {
     /// Records who loaded or attached a program. A program that an event ends is ended from then on, and the inventory confirms it
     /// later. The pipeline ends attachments, except those of an excerpt.
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
-        match event.ended().and_then(|(object, _)| object) {
-            Some(Object::Program(id)) => {
+        let is_excerpt = header.has(flag::EXCERPT);
+        match (event.op(), event.object()) {
+            ("unload", Some(BpfMade { program: id, .. })) => {
                 self.meet(id);
-                if header.has(flag::EXCERPT) {
+                if is_excerpt {
                     let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
                     keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
                 }
                 self.end_program(id, header.time);
             }
-            Some(Object::Link(link)) if header.has(flag::EXCERPT) => self.end_link(link, header.time),
+            ("detach", Some(BpfMade { link, .. })) if link.0 != 0 && is_excerpt => self.end_link(link, header.time),
+            ("detach", Some(made))
+                if made.link.0 == 0
+                    && let Some(doer) = self.doers.get_mut(&made) =>
+            {
+                self.changes += 1;
+                match event.is_made() {
+                    true => doer.ended = true,
+                    false => doer.place.clear(),
+                }
+            }
             _ => {}
         }
-        if let Some(doer) = event.detached().and_then(|made| self.doers.get_mut(&made)) {
-            self.changes += 1;
-            match event.is_made() {
-                true => doer.ended = true,
-                false => doer.place.clear(),
-            }
-        }
-        if event.is_made() || header.has(flag::EXCERPT) {
+        if event.is_made() || is_excerpt {
             self.meet_load(event, header.time);
         }
         let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
@@ -439,7 +443,7 @@ impl Programs {
     }
 
     /// Applies a change of an attachment. `at` is the time at which it came or ended.
-    pub(super) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
+    pub(crate) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
         self.changes += 1;
         let before = self.attachments.remove(&attachment.key);
         if let Some(before) = &before {

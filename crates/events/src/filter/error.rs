@@ -105,12 +105,11 @@ pub fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> 
 }
 
 /// Words of other tools, and the names here.
-const MEANT: [(&str, &str); 7] = [
+const MEANT: [(&str, &str); 6] = [
     ("status", "exit_code"),
     ("code", "exit_code"),
     ("name", "comm"),
     ("filename", "path"),
-    ("errno", "err"),
     ("error", "err"),
     ("addr", "raddr"),
 ];

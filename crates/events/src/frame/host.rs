@@ -245,11 +245,11 @@ wire_struct! {
         id: ProgId,
         /// The hash of its instructions, as a big-endian number.
         tag: u64,
-        /// `bpf_prog_TAG_NAME`; empty if there is none.
+        /// `bpf_prog_TAG_NAME`, in earlier recordings.
         symbol: Vec<u8>,
-        /// The main function's; 0 without a symbol.
+        /// The main function's, in earlier recordings.
         addr: KernelAddr,
-        /// The main function's.
+        /// The main function's, in earlier recordings.
         len: u32,
         cpu: u32,
         /// 0 if unknown. Meaningless for an unload, which happens in any process.

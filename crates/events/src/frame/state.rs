@@ -277,30 +277,12 @@ wire_struct! {
         streamed: Vec<ProgId>,
         /// Programs that the COMMAND loaded.
         commands: Vec<ProgId>,
-        /// Detachments that system calls reported, and the inventory did not yet.
-        ended: Vec<(BpfPlace, BootNanos)>,
-        /// The programs that were unloaded last, oldest first.
-        unloaded: Vec<(ProgId, BootNanos)>,
-    }
-
-    /// A place where a BPF program was attached or detached, identified by what the reports of a system call and of the inventory have
-    /// in common: the link, or else the program and the mechanism.
-    #[derive(Copy, PartialOrd, Ord)]
-    BpfPlace {
-        gone: bool,
-        /// 0 without a link.
-        link: LinkId,
-        /// 0 if unknown.
-        program: ProgId,
-        via: Via,
-        /// The number of the cgroup, socket, group of sockets, interface, map, namespace or perf event; 0 elsewhere.
-        spot: u64,
     }
 
     /// Frames that the pipeline holds back.
     PendingFrames {
         /// What they wait for: 0 their place in the order, 1 the rest of the arguments, 2 the completion of the request, 3 the end
-        /// of the system call that loaded a program, 4 the end of the attachment, 5 an inventory that began after that end.
+        /// of the system call that loaded a program, 4 an inventory that began after a call attached or detached a program.
         stage: u8,
         /// The number of the request, if it is a request.
         number: u64,

@@ -18,10 +18,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use names::StringTable;
 use raw::{BtfType, Member, NamedKind, TypeIndex, TypeKind, check_magic, enumerator_at, header_len, section, word};
@@ -83,6 +85,8 @@ pub struct Btf {
     data: Vec<u8>,
     strings: Range<usize>,
     index: TypeIndex,
+    /// See [`Btf::structure`].
+    structures: OnceLock<Vec<u32>>,
 }
 
 impl Btf {
@@ -114,7 +118,8 @@ impl Btf {
         if !matches!(data[strings.clone()], [0] | [0, .., 0]) {
             return Err(BtfError::Strings);
         }
-        Ok(Btf { index: TypeIndex::new(&data, types, strings.len())?, data, strings })
+        let index = TypeIndex::new(&data, types, strings.len())?;
+        Ok(Btf { index, data, strings, structures: OnceLock::new() })
     }
 
     /// The number of types including `void`. All ids are below it.
@@ -218,31 +223,26 @@ impl Btf {
         table.map(|member| ((data.bit_offset + member.bit_offset) / 8, self.string(member.name))).collect()
     }
 
-    /// The largest `struct` or `union` of each name, the first of equal ones. A kernel may have several structures of
-    /// one name (in headers of drivers), and the core's are the large ones. Forward declarations have another kind.
-    pub fn structures(&self, names: &[&str]) -> Vec<Option<u32>> {
-        let mut found: Vec<Option<(u32, u32)>> = vec![None; names.len()];
-        self.each_named(NamedKind::Structures, names, |index, id, ty| {
-            if found[index].is_none_or(|(size, _)| ty.word > size) {
-                found[index] = Some((ty.word, id));
-            }
+    /// The largest `struct` or `union` of a name, the first of equal ones. A kernel may have several structures of one
+    /// name (in headers of drivers), and the core's are the large ones. Forward declarations have another kind.
+    /// The first call sorts all structures by their names.
+    pub fn structure(&self, name: &str) -> Option<u32> {
+        let sorted = self.structures.get_or_init(|| {
+            let mut ids = self.index.groups[NamedKind::Structures as usize].clone();
+            ids.sort_by_cached_key(|id| (self.name_of(*id), Reverse(self.get(*id).map(|ty| ty.word))));
+            ids
         });
-        found.into_iter().map(|best| best.map(|(_, id)| id)).collect()
+        let first = sorted.partition_point(|id| self.name_of(*id) < Some(name.as_bytes()));
+        sorted.get(first).copied().filter(|id| self.name_of(*id) == Some(name.as_bytes()))
     }
 
     fn first_of(&self, group: NamedKind, names: &[&str]) -> Vec<Option<u32>> {
         let mut found = vec![None; names.len()];
-        self.each_named(group, names, |index, id, _| _ = found[index].get_or_insert(id));
-        found
-    }
-
-    /// Calls `hit(index of the name, id, type)` for each type of a group that has one of the names, in the order of
-    /// ids.
-    fn each_named(&self, group: NamedKind, names: &[&str], mut hit: impl FnMut(usize, u32, BtfType)) {
         let names = StringTable::new(names);
         for (id, ty) in self.group(group) {
-            names.find(self.strings(), ty.name, |index| hit(index, id, ty));
+            names.find(self.strings(), ty.name, |index| _ = found[index].get_or_insert(id));
         }
+        found
     }
 
     /// Calls `hit(index of the name, id of the enumeration, the enumeration, index in it)` for each enumerator that has one of the

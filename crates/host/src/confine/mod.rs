@@ -180,7 +180,7 @@ fn leave_signals_to_main() -> io::Result<()> {
 }
 
 /// Takes the ids of the user who typed sudo, without capabilities, for the calling thread.
-pub fn enter_user(Invoker { uid, gid, groups, .. }: &Invoker) -> io::Result<()> {
+fn enter_user(Invoker { uid, gid, groups, .. }: &Invoker) -> io::Result<()> {
     hold_as(Some((*uid, *gid, groups)), CapabilitySet::empty())
 }
 

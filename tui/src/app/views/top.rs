@@ -18,7 +18,6 @@ use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_events::enrich::World;
-use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{Home, Tables};
 use tracetui_events::limits;
 use tracetui_events::store::{FileHash, Id, Store, Stored};
@@ -191,7 +190,7 @@ impl Group {
         let uid = std::str::from_utf8(value)
             .ok()
             .and_then(|text| text.parse().ok())
-            .filter(|uid| by.is_user() && (*uid == 0 || !self.elsewhere));
+            .filter(|uid| by == By::Uid && (*uid == 0 || !self.elsewhere));
         match uid.and_then(|uid| world.user(Uid(uid)).map(|name| format!("{name} ({uid})"))) {
             Some(named) => Cow::Owned(named.into_bytes()),
             None => Cow::Borrowed(value),
@@ -229,8 +228,6 @@ pub(crate) struct Top {
     unanswered: bool,
     /// In the order of [`By::ALL`].
     values: [Values; By::ALL.len()],
-    /// The process whose values were examined last.
-    examined: Option<ProcessKey>,
     /// The places of the groups in `groups`, in the order that the user chose.
     pub(crate) list: List<u32, Box<[u8]>, Option<Order>>,
     groups: Vec<Group>,
@@ -349,17 +346,15 @@ impl Top {
         if let Some(group) = self.groups.get_mut(at as usize) {
             group.count(&Figures::of(stored), ns);
             let home = || Home { process: stored.process, ..Home::of(&stored.header()) };
-            group.elsewhere |= self.by.is_user() && home().is_elsewhere(world);
+            group.elsewhere |= self.by == By::Uid && home().is_elsewhere(world);
         }
     }
 
     /// Notes how many values the events have of each property.
     fn examine(&mut self, stored: &Stored<'_>, world: &dyn Tables) {
-        let process = stored.process.map(|process| process.key);
-        let same = std::mem::replace(&mut self.examined, process) == process;
         let mut scratch = std::mem::take(&mut self.scratch);
         for (by, values) in By::ALL.into_iter().zip(&mut self.values) {
-            if *values == Values::Many || same && by.is_of_process() {
+            if *values == Values::Many {
                 continue;
             }
             scratch.clear();
@@ -428,15 +423,15 @@ impl Top {
 
     /// Counts up to `budget` older events of the list.
     pub(crate) fn scan(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) {
-        if !self.running {
+        // The list must have all events.
+        if !self.running || list.scanning(store) {
             return;
         }
         let first = self.first_id(store);
         let mut place = list.passing_place(self.from);
         for _ in 0..budget {
             let Some(id) = place.checked_sub(1).and_then(|at| list.passing(at)) else {
-                // The list has not examined the events before, or does not show them.
-                self.from = self.from.min(list.asked_from()).max(first);
+                self.from = first;
                 return;
             };
             if id < first {

@@ -76,7 +76,7 @@ pub(crate) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&Bp
 }
 
 /// Adds where an attachment is. Returns the text that follows the record.
-pub(crate) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
+fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
     let in_kernel = matches!(facts.hook, Hook::Kprobe | Hook::Kretprobe);
     if let Some(offset) = facts.offset {
@@ -101,7 +101,7 @@ pub(crate) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) ->
 }
 
 /// The number of the place of an attachment of an inventory, after the bit of [`BpfRecord::on`].
-pub(crate) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
+fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
     let socket = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
     let (at, spot) = match (facts.via, facts.ifindex, facts.netns) {
         (Via::Setsockopt, ..) if facts.hook == Hook::Reuseport => (on::GROUP, facts.addr.0),

@@ -181,20 +181,7 @@ mod tests {
     fn a_name_leads_to_a_comparison_and_that_to_its_event() {
         let mut app = app(80, 24, 64 << 20);
         let line = |app: &App| app.line_for(Purpose::Compare).map(Line::text).unwrap_or_default();
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(pressed(keys(&mut app, "D/tmp/go"), KeyCode::Tab), [Effect::ListFiles("/tmp/go".into())]);
-        app.update(Input::Listed("/tmp/go".into(), names(&[".gone.ttr", "go/", "good-1.ttr", "good-2.ttr", "x.ttr"])));
-        assert_eq!(line(&app), "/tmp/go");
-        assert_eq!(screen(&mut app)[2..5], ["go/", "good-1.ttr", "good-2.ttr"].map(|name| format!("{:20}{name}", "")));
-        assert_eq!(line(keys(&mut app, "\t\t")), "/tmp/good-1.ttr");
-        assert_eq!(line(keys(&mut app, "\x1b")), "/tmp/go");
-        // A list that comes after more was typed is for another text.
-        keys(&mut app, "od-2").update(Input::Listed("/tmp/go".into(), names(&["go/"])));
-        assert_eq!(line(&app), "/tmp/good-2");
-        app.update(Input::Listed("/tmp/good-2".into(), names(&["good-2.ttr"])));
-        assert_eq!(line(&app), "/tmp/good-2.ttr");
-        app.update(Input::Listed("/tmp/good-2.ttr".into(), Vec::new()));
-        assert!(app.screen.message().is_some_and(|message| message.starts_with("no recordings")));
+        assert_eq!(line(keys(&mut app, "D/tmp/good-2.ttr")), "/tmp/good-2.ttr");
         assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("/tmp/good-2.ttr".into()))]);
         app.update(Input::Compared(Err("/tmp/good-2.ttr: no such recording".into())));
         // The name can be corrected.

@@ -16,15 +16,8 @@ named! {
         Comm "comm",
         Path "path",
         Dir "dir",
-        Process "process",
         Uid "uid",
         Cgroup "cgroup",
-        Unit "unit",
-        /// Its name, or its id where the name is not known.
-        Container "container",
-        /// Of execs and exits, as [`By::LoginUid`].
-        Tty "tty",
-        LoginUid "login_uid",
         Errno "error",
         Kind "kind",
         /// The remote address and port of a client's connection, the local port of a server's.
@@ -33,23 +26,13 @@ named! {
 }
 
 impl By {
-    /// Whether it hardly changes while a process lives.
-    pub(super) fn is_of_process(self) -> bool {
-        matches!(self, By::Process | By::Cgroup | By::Unit | By::Container)
-    }
-
-    pub(super) fn is_user(self) -> bool {
-        matches!(self, By::Uid | By::LoginUid)
-    }
-
     /// Appends the value of a kept event, and decodes the event only if necessary. `false` if it has no value.
     pub(super) fn of_stored(self, stored: &Stored<'_>, world: &dyn Tables, out: &mut Vec<u8>) -> bool {
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
-            By::Process | By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
+            By::Path | By::Dir | By::Cgroup => true,
             By::Peer => connects(stored.kind),
-            By::Tty | By::LoginUid => KindSet::OF_PROGRAMS.contains(stored.kind),
         };
         may_have && stored.with(world, |seen| self.of(seen, out)).unwrap_or_default()
     }
@@ -64,10 +47,7 @@ impl By {
                 }
                 seen.result(out);
             }
-            By::Process | By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
-                out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default())
-            }
-            By::Container => row::container(seen, out),
+            By::Cgroup => out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default()),
             By::Path | By::Dir => match seen.event.body.file() {
                 Some(file) => file.write(out),
                 None => return false,
