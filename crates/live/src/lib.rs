@@ -170,16 +170,14 @@ unsafe impl<T: IntoBytes + FromBytes + Copy + 'static> aya::Pod for Plain<T> {}
 
 /// The part of a start that does not depend on the kernel's BTF. It runs while the BTF is being read.
 pub struct Begun {
-    maps: Maps,
     changes: Option<io::Result<program_loads::Changes>>,
     calls: Option<bpf_helpers::Calls>,
     names: Option<stacks::StackNames>,
 }
 
 impl Begun {
-    /// Creates the maps. If the start needs them, also begins to read the symbols and to follow loads and unloads of
-    /// programs.
-    pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
+    /// Begins to read the symbols and to follow loads and unloads of programs, if the start needs them.
+    pub fn new(options: &LiveOptions) -> Begun {
         let listed = !(options.kinds & KindSet::LISTED).is_empty();
         // Probes of kernel functions have addresses too.
         let named = listed || !(options.stacks & options.kinds).is_empty();
@@ -190,7 +188,7 @@ impl Begun {
         let names = (named && calls.is_none()).then(stacks::StackNames::start);
         // The start waits for them.
         names.iter().for_each(stacks::StackNames::hurry);
-        Ok(Begun { maps: Maps::create(options)?, changes, calls, names })
+        Begun { changes, calls, names }
     }
 }
 
@@ -219,10 +217,10 @@ impl Live {
     /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
     /// capture filter is set before the first program is attached. `begun` must have been created with these options.
     pub fn start(options: &LiveOptions, begun: Begun, facts: &KernelFacts) -> Result<Live, StartError> {
-        let Begun { mut maps, changes, calls, mut names } = begun;
+        let Begun { changes, calls, mut names } = begun;
         let listed = !(options.kinds & KindSet::LISTED).is_empty();
         let bytes = load::for_this_kernel(options, facts)?;
-        let object = object::ProbeObject::new(&bytes, &mut maps, facts, options)?;
+        let (object, mut maps) = object::ProbeObject::new(&bytes, facts, options)?;
         let loaded = attach::load(&object, options.requested(), facts, options.way)?;
         let Prepared { mut capture, cpus, mut helpers, begun, rings } =
             Prepared::new(&mut maps, &object, options, facts)?;

@@ -74,7 +74,7 @@ fn start_with(
         way,
         inspector,
     };
-    let live = Begun::new(&options).and_then(|begun| Live::start(&options, begun, &facts));
+    let live = Live::start(&options, Begun::new(&options), &facts);
     live.inspect_err(|error| cannot_run(&error.to_string())).ok()
 }
 

@@ -155,7 +155,7 @@ pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<
         let facts = kernel_facts(options.btf.as_deref());
         anyhow::Ok((begun.join(), facts))
     })?;
-    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let facts = facts?;
     live_options.inspector = inspector();
     let mut live = Live::start(&live_options, begun, &facts)?;
