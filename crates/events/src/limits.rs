@@ -35,12 +35,9 @@ pub const BPF_PLACES_BYTES: usize = 4 << 20;
 /// Bytes of the inventory of BPF programs in a trace. Entries beyond it are left out.
 pub const BPF_INVENTORY: usize = 8 << 20;
 
-/// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Also the
-/// places that it remembers from events. Beyond it, the oldest is forgotten.
+/// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Beyond it, the oldest is
+/// forgotten.
 pub const BPF_DOERS: usize = 3072;
-
-/// Bytes of the attach point of an event that attached a program. At most [`BPF_DOERS`] of them are kept.
-pub const BPF_TOLD_PLACE: usize = 256;
 
 /// Memory for the holders of BPF programs and links, in bytes. Holders beyond it are only counted.
 pub const BPF_HOLDERS_BYTES: usize = 2 << 20;

@@ -422,9 +422,8 @@ fn known(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
                 named("address", &format!("{:#018x}", addr.0), plain);
             }
         }
-        None if seen.hidden.is_none() && (seen.gone.is_none() || seen.reported.is_some()) => {
-            let name = if seen.gone.is_some() { "was on" } else { "attached" };
-            named(name, &seen.target(theme.charset), theme.strong())
+        None if seen.hidden.is_none() && seen.gone.is_none() => {
+            named("attached", &seen.target(theme.charset), theme.strong())
         }
         None => {}
     }

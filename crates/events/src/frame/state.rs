@@ -179,7 +179,7 @@ wire_struct! {
         bpf_loads: Vec<BpfProgram>,
     }
 
-    /// A load, a link, or an attachment without a link. With the program and [`Via::Link`]: the last link of a program.
+    /// A load, a link, or an attachment without a link.
     #[derive(Copy, Hash)]
     BpfMade {
         /// 0 for a link.
@@ -190,7 +190,7 @@ wire_struct! {
         via: Option<Via>,
     }
 
-    /// Who loaded or attached a BPF program, and where, from the event of the call. The kernel may not list the attachment.
+    /// Who loaded or attached a BPF program, from the event of the call.
     BpfDoer {
         made: BpfMade,
         tgid: Tgid,
@@ -198,9 +198,9 @@ wire_struct! {
         comm: Vec<u8>,
         /// The time of the event.
         time: BootNanos,
-        /// The place, as events name it; empty for a load, and after a detachment by a system call.
+        /// The place, in earlier recordings.
         place: Vec<u8>,
-        /// Whether it ended without an event of a system call.
+        /// Whether it ended, in earlier recordings.
         ended: bool,
     }
 

@@ -7,7 +7,7 @@
 use crate::bpf::{EVENTS, Hook, LINKS, SOCKETS, SOCKMAPS, Via, may_hide_place};
 use crate::enrich::World;
 use crate::event::bpf::Bpf;
-use crate::event::bpf::unprobed::place_event;
+use crate::event::bpf::unprobed::{place_event, spot_of};
 use crate::event::{Payload as _, Tables as _};
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
@@ -66,6 +66,12 @@ impl Place {
     /// The same place, whatever program is there.
     fn unnamed(&self) -> Place {
         Place { program: ProgId(0), ..self.clone() }
+    }
+
+    /// Whether an attachment may be at this place.
+    fn is_near(&self, facts: &BpfAttachment) -> bool {
+        (facts.via, facts.hook) == (self.via, self.hook)
+            && (self.via == Via::Ioctl || spot_of(facts).1 as u32 == self.spot as u32)
     }
 
     pub(super) fn is_at(&self, other: &Place) -> bool {
@@ -286,10 +292,10 @@ impl Attached {
 
     /// Whether a call made a link of the same program at the same place: netlink and queries show it without the link.
     pub(super) fn has_link(&self, place: &Place) -> bool {
-        let is_it = |(other, known): (&Place, &Known)| {
-            other.link.0 != 0 && known.program == place.program && is_shown_as(&known.end, place)
-        };
-        matches!(place.via, Via::Netlink | Via::ProgAttach) && place.link.0 == 0 && self.places.iter().any(is_it)
+        let is_it = |known: &Known| known.program == place.program && is_shown_as(&known.end, place);
+        let links = self.places.range(Place { link: LinkId(1), ..Place::default() }..).map(|(_, known)| known);
+        let may_have_link = matches!(place.via, Via::Netlink | Via::ProgAttach) && place.link.0 == 0;
+        may_have_link && links.filter(|known| known.called).any(is_it)
     }
 
     /// The places without a link at which netlink shows the program of a new link, whose end this is.
@@ -328,7 +334,10 @@ impl Attached {
             return known.end.to_vec();
         }
         let facts = match place.link {
-            LinkId(0) => world.bpf.attachments_of(place.program).find(|facts| Place::of_facts(facts) == *place),
+            LinkId(0) => world
+                .bpf
+                .attachments_of(place.program)
+                .find(|facts| place.is_near(facts) && Place::of_facts(facts) == *place),
             link => world.bpf.attachment_of_link(link),
         };
         facts.map_or_else(Vec::new, |facts| place_event(facts, true, world.bpf.known_program(facts.program)))

@@ -101,7 +101,7 @@ fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
 }
 
 /// The number of the place of an attachment of an inventory, after the bit of [`BpfRecord::on`].
-fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
+pub(crate) fn spot_of(facts: &BpfAttachment) -> (u16, u64) {
     let socket = || str::from_utf8(facts.target.strip_prefix(b"socket:")?).ok()?.parse::<u32>().ok();
     let (at, spot) = match (facts.via, facts.ifindex, facts.netns) {
         (Via::Setsockopt, ..) if facts.hook == Hook::Reuseport => (on::GROUP, facts.addr.0),

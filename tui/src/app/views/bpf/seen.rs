@@ -56,8 +56,6 @@ pub(crate) struct Seen<'a> {
     pub new: bool,
     /// The holders of the link, and the holders of the program.
     pub held: [Option<&'a BpfHolders>; 2],
-    /// The attachment according to an event, if the inventory has none.
-    pub reported: Option<&'a BpfDoer>,
     /// Who made the attachment, and who loaded the program, if an event showed that.
     pub by: [Option<&'a BpfDoer>; 2],
     /// Its current run rate, if runs are counted.
@@ -122,13 +120,8 @@ impl<'a> Seen<'a> {
                 let gone = at.filter(|at| !later(*at));
                 let base = base(id);
                 let rate = base.rate.filter(|_| gone.is_none());
-                // If attachments are listed here, the inventory had them at that time.
-                let listed = bpf.attachments_of(id).next().is_some();
-                let told = if gone.is_some() { bpf.last_reported(id) } else { bpf.reported(id) };
-                let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
-                let by = [told, base.by[1]];
                 let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, reported: told, by, unlooked, ..base })
+                (!later(facts.loaded)).then_some(Seen { gone, new, rate, unlooked, ..base })
             }
         }
     }
@@ -162,9 +155,6 @@ impl<'a> Seen<'a> {
         }
         match self.attachment {
             Some(attachment) => place_text(attachment, charset),
-            None if let Some(told) = self.reported => {
-                format!("{} (event)", text::value_in(&told.place, charset, 4096))
-            }
             None if self.gone.is_some() => "unloaded".to_owned(),
             None if self.unlooked => "not checked yet".to_owned(),
             None => not_attached(self.program.map_or(0, |program| program.prog_type), self.all_seen).to_owned(),
