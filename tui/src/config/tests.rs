@@ -126,7 +126,7 @@ fn every_error_is_where_it_was_written() {
         ("[columns]\nevents = «\"pid\"»", "this must be a list of strings", ""),
         (r#"color = «"on"»"#, "unknown value `on`", "valid: auto, always, never"),
         ("color = «1»", "this must be a string", ""),
-        ("memory = «\"1GB\"»", "unknown unit `GB`; did you mean 1GiB?", ""),
+        ("memory = «\"1GB\"»", "expected a whole number of bytes, KiB, MiB or GiB", ""),
         ("memory = «256»", "this must be a size such as \"512MiB\"", ""),
         ("time = «\"clocks\"»", "unknown value `clocks`", "did you mean `clock`?"),
         ("mouse = «\"yes\"»", "this must be true or false, without quotes", ""),
