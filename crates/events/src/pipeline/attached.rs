@@ -242,7 +242,8 @@ impl Attached {
     /// Records that a call replaced the program of a link.
     pub(super) fn replaced(&mut self, link: LinkId, of: &BpfRecord) {
         let place = Place { link, ..Place::default() };
-        let Some(known) = self.places.get_mut(&place) else { return };
+        let known = self.places.get_mut(&place).filter(|known| known.called || known.listed > 0);
+        let Some(known) = known else { return };
         known.program = ProgId(of.prog_id);
         let end = Bpf::decode(&known.end).map(|end| end.with_program(of)).unwrap_or_default();
         self.set_end(&place, &end);
@@ -272,7 +273,7 @@ impl Attached {
         let known = self.places.entry(place.clone()).or_insert(Known { program, ..Known::default() });
         (known.listed, known.was_listed) = (known.listed.saturating_add(1), true);
         if !known.called {
-            known.open = known.open.saturating_add((!news).into());
+            (known.program, known.open) = (program, known.open.saturating_add((!news).into()));
         }
         self.agree(place);
     }
