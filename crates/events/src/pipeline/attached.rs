@@ -7,7 +7,7 @@
 use crate::bpf::{EVENTS, Hook, LINKS, SOCKETS, SOCKMAPS, Via, may_hide_place};
 use crate::enrich::World;
 use crate::event::bpf::Bpf;
-use crate::event::bpf::unprobed::{place_event, spot_of};
+use crate::event::bpf::unprobed::{made_header, place_event, spot_of};
 use crate::event::{Payload as _, Tables as _};
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
@@ -118,7 +118,7 @@ struct Known {
     was_listed: bool,
     /// Whether a call, or the unload of the program, is newer than what inventories show.
     called: bool,
-    /// The time of the last change.
+    /// The time of that.
     time: BootNanos,
     /// The program, which may change at a link.
     program: ProgId,
@@ -130,6 +130,11 @@ impl Known {
     /// Whether the event of an end (`true`) or of a begin is missing.
     fn missing(&self) -> Option<bool> {
         (!self.called && self.open != self.listed).then_some(self.open > self.listed)
+    }
+
+    /// The time of the last call; the latest time if an inventory agreed since.
+    fn last(&self) -> BootNanos {
+        if self.called { self.time } else { BootNanos(u64::MAX) }
     }
 
     fn is_there(&self) -> bool {
@@ -237,7 +242,8 @@ impl Attached {
     /// Records that a call replaced the program of a link.
     pub(super) fn replaced(&mut self, link: LinkId, of: &BpfRecord) {
         let place = Place { link, ..Place::default() };
-        let Some(known) = self.places.get_mut(&place) else { return };
+        let known = self.places.get_mut(&place).filter(|known| known.called || known.listed > 0);
+        let Some(known) = known else { return };
         known.program = ProgId(of.prog_id);
         let end = Bpf::decode(&known.end).map(|end| end.with_program(of)).unwrap_or_default();
         self.set_end(&place, &end);
@@ -263,14 +269,23 @@ impl Attached {
     }
 
     /// Records that the inventory lists an attachment.
-    pub(super) fn listed(&mut self, place: &Place, program: ProgId, news: bool, time: BootNanos) {
+    pub(super) fn listed(&mut self, place: &Place, program: ProgId, news: bool) {
         let known = self.places.entry(place.clone()).or_insert(Known { program, ..Known::default() });
         (known.listed, known.was_listed) = (known.listed.saturating_add(1), true);
         if !known.called {
-            known.time = time;
-            known.open = known.open.saturating_add((!news).into());
+            (known.program, known.open) = (program, known.open.saturating_add((!news).into()));
         }
         self.agree(place);
+    }
+
+    /// Records that the facts about a listed attachment changed.
+    pub(super) fn changed(&mut self, before: &Place, place: &Place, program: ProgId) {
+        if before != place {
+            self.unlisted(before, false);
+            self.listed(place, program, false);
+        } else if let Some(known) = self.places.get_mut(place) {
+            known.program = program;
+        }
     }
 
     /// Records that the inventory lists an attachment no more. Returns when a call ended it.
@@ -318,10 +333,10 @@ impl Attached {
         self.places.iter().filter(is_of).map(|(place, _)| place.clone()).collect()
     }
 
-    /// The places of programs attached where this one is, and the times of the last changes.
+    /// The places of programs attached where this one is, and the times of the last calls. What the inventory lists comes last.
     pub(super) fn all_at(&self, place: &Place) -> Vec<(BootNanos, Place)> {
         let all = self.places.range(place.unnamed()..=Place { program: ProgId(u32::MAX), ..place.clone() });
-        all.filter(|(_, known)| known.is_there()).map(|(place, known)| (known.time, place.clone())).collect()
+        all.filter(|(_, known)| known.is_there()).map(|(place, known)| (known.last(), place.clone())).collect()
     }
 
     pub(super) fn is_open(&self, place: &Place) -> bool {
@@ -364,24 +379,30 @@ impl Attached {
         missing
     }
 
-    /// Passes on the places about which calls reported: the time, how many attachments are open, and the event of the end.
-    pub(super) fn write_state(&self, mut out: impl FnMut(BootNanos, u32, &[u8])) {
-        let called = self.places.values().filter(|known| known.called);
-        called.for_each(|known| out(known.time, known.open, &known.end));
+    /// Passes on the places about which calls reported: the time, how many attachments are open, whether it was listed, and the event of
+    /// the end.
+    pub(super) fn write_state(&self, mut out: impl FnMut(FrameHeader, &[u8])) {
+        for known in self.places.values().filter(|known| known.called) {
+            let (cpu, seq) = (known.open, known.was_listed.into());
+            out(FrameHeader { cpu, seq, ..made_header(known.time) }, &known.end);
+        }
     }
 
     pub(super) fn restore(&mut self, header: &FrameHeader, end: &[u8]) {
         let place = Place::of(end);
         let program = Bpf::decode(end).map_or(place.program, |end| ProgId(end.record().prog_id));
         let Some(known) = self.entry(&place, program) else { return };
-        *known = Known { open: header.cpu, called: true, time: header.time, program, ..std::mem::take(known) };
+        let was_listed = header.seq != 0;
+        let before = std::mem::take(known);
+        *known = Known { open: header.cpu, called: true, time: header.time, program, was_listed, ..before };
         self.set_end(&place, end);
     }
 
     /// Restores that an event is missing.
     pub(super) fn restore_missing(&mut self, event: &FrameRef<'_>, gone: bool) -> Place {
         let place = Place::of(event.payload);
-        if let Some(known) = self.entry(&place, super::programs::program_of(event)) {
+        let program = Bpf::decode(event.payload).map_or(place.program, |event| ProgId(event.record().prog_id));
+        if let Some(known) = self.entry(&place, program) {
             known.open = if gone { known.open.saturating_add(1) } else { known.open.saturating_sub(1) };
         }
         place

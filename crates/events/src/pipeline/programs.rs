@@ -366,6 +366,10 @@ impl ProgramReports {
             let is_of_call = self.attached.missing(&place).is_none();
             self.decide_place(&place, time, world, made);
             let end = self.end_of(&place, world);
+            if end.is_empty() {
+                self.attached.forget(&place);
+                continue;
+            }
             for _ in 0..self.attached.close(&place, time, &end) {
                 let is_group = record_in(&end).is_some_and(|end| end.on & on::GROUP != 0);
                 if is_of_call && (place.via == Via::ProgAttach || is_group) {
@@ -382,33 +386,40 @@ impl ProgramReports {
     /// Handles an attachment of the inventory.
     pub(super) fn attachment(&mut self, of: &BpfAttachment, time: BootNanos, world: &mut World, made: &mut Batch) {
         let known = world.bpf.attachment(of.key).cloned();
-        let is_first = known.is_none();
-        let facts = if of.gone { known } else { Some(of.clone()) };
-        let Some(facts) = facts else { return };
-        if !of.gone && !is_first || facts.is_part() || is_own(facts.program, world) {
+        let (facts, before) = match known {
+            Some(known) if of.gone => (known, None),
+            None if of.gone => return,
+            known => (of.clone(), known),
+        };
+        if facts.is_part() {
             return world.bpf.change_attachment(of.clone(), time);
         }
         let (place, gone) = (Place::of_facts(&facts), of.gone);
+        if let Some(before) = before {
+            self.attached.changed(&Place::of_facts(&before), &place, facts.program);
+            return world.bpf.change_attachment(facts, time);
+        }
+        let news = of.news && !is_own(facts.program, world);
         let is_ended = place.link.0 != 0 && self.attached.ended(&place).is_some();
         if !gone && (is_ended || self.attached.has_link(&place)) {
             return;
         }
         // A change before this one, which a later inventory would hide.
-        if of.news {
+        if news {
             self.decide_place(&place, just_before(time), world, made);
         }
         let event = place_event(&facts, gone, world.bpf.known_program(facts.program));
         if gone {
-            let ended = self.attached.unlisted(&place, of.news);
+            let ended = self.attached.unlisted(&place, news);
             world.bpf.change_attachment(of.clone(), ended.unwrap_or(time));
         } else {
-            let called = self.attached.made(&place, facts.program, of.news);
+            let called = self.attached.made(&place, facts.program, news);
             world.bpf.change_attachment(facts.clone(), called.map_or(time, |(time, _)| time));
             // The table of the world is limited.
             if world.bpf.attachment(of.key).is_none() {
                 return;
             }
-            self.attached.listed(&place, facts.program, of.news, time);
+            self.attached.listed(&place, facts.program, news);
             called.into_iter().for_each(|(time, program)| world.bpf.replace(of.link, program, time));
         }
         if self.attached.missing(&place) == Some(gone) {
@@ -511,7 +522,7 @@ impl ProgramReports {
         let mut calls = Batch::default();
         self.callers.calls.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
         calls.frames().for_each(|frame| out(&frame));
-        self.attached.write_state(|called, open, end| attached(FrameHeader { cpu: open, ..made_header(called) }, end));
+        self.attached.write_state(&mut attached);
         let [streamed, commands] = [&self.streamed, &self.commands].map(|ids| ids.iter().map(|(id, ())| *id).collect());
         ProgramsState { streamed, commands }
     }

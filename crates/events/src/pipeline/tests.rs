@@ -1023,12 +1023,13 @@ fn an_attachment_is_one_event_and_delays_nothing() {
     t.programs("lists 0 1/0 1000, attach 2/5 1001, news 1 2/5 1010, news 2 3/0 1010, attach 3/0 1020");
     t.programs("news 3 4/0 1030, news 4 9/0 1030");
     // A detach by a call that does not name the program, one without a call, and the end of an attachment older than the trace.
-    let expected = "attach 2 call 1001, attach 3 call 1020, attach 4 stream 1039, detach 0 call 1040, \
-                    detach 2 stream 1050, detach 1 stream 1050, detach 3 stream 1050";
+    // The call is counted for the last of the programs there that the inventory lists, which is tracetui's.
+    let expected = "attach 2 call 1001, attach 3 call 1020, detach 0 call 1040, attach 4 stream 1049, \
+                    detach 4 stream 1050, detach 2 stream 1050, detach 1 stream 1050, detach 3 stream 1050";
     t.programs("detach 0/0 1040, gone 2 1050, gone 3 1050, gone 1 1050, gone 0 1050, gone 4 1050");
     taken(1045, true, &mut t.batch);
     t.check_programs("drained 1050, end", expected);
-    assert_eq!(t.account().kind(Kind::Bpf).delivered, 7);
+    assert_eq!(t.account().kind(Kind::Bpf).delivered, 8);
     // A report of the inventory delays nothing.
     let mut t = Fed::of(asked(ALL, 0));
     for (script, expected) in [
