@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Symbols of functions of BPF programs that wait for the report of their program. Further ones are left out, and the program then
+/// has no whole name.
+pub const BPF_SYMBOLS_WAITING: usize = 4096;
+
 /// Loads of programs that only the kernel's stream has reported so far. Beyond it, the oldest counts as a load that no system call
 /// will report.
 pub const BPF_LOADS_WAITING: usize = 4096;

@@ -178,6 +178,9 @@ impl Reader {
     fn run(mut self) {
         raise_priority();
         let mut counters = self.out.batch();
+        if let Some(inspector) = &mut self.source.inspector {
+            counters.append(inspector.attached_at_start().bytes());
+        }
         self.count(false, &mut counters);
         if !self.out.send(counters) {
             return;

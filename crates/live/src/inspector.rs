@@ -38,7 +38,7 @@ use zerocopy::FromBytes as _;
 pub const NAME: &str = "tracetui-inspector";
 
 const MEMORY: u64 = 256 << 20;
-/// The maximum size of a frame, and of all frames at the end.
+/// The maximum size of a frame, and of all frames at the start, or at the end.
 const FRAME: usize = 1 << 20;
 const AT_ONCE: usize = 64 << 20;
 /// The bytes that are received at once, and how often in a row.
@@ -81,6 +81,7 @@ pub struct Inspector {
     child: Child,
     socket: UnixStream,
     frames: Received,
+    attached: Batch,
     counts: bool,
     ending: bool,
     /// Whether the process has ended, and no more frames come.
@@ -124,6 +125,7 @@ impl Inspector {
             child,
             socket,
             frames: Received::default(),
+            attached: Batch::default(),
             counts: false,
             ending: false,
             over: false,
@@ -153,8 +155,20 @@ impl Inspector {
         let interval = interval.map(|time| [request::INTERVAL, u32::try_from(time.as_millis()).unwrap_or(u32::MAX)]);
         let requests: Vec<u8> = own.chain(interval).chain([begin]).flatten().flat_map(u32::to_ne_bytes).collect();
         self.heard = Instant::now();
-        let begun = (&self.socket).write_all(&requests).and_then(|()| self.answer(&mut [0]));
+        let begun = (&self.socket).write_all(&requests).and_then(|()| self.attached());
         begun.map_err(|error| format!("the inspector does not begin: {error}"))
+    }
+
+    fn attached(&mut self) -> io::Result<()> {
+        let mut len = [0; 4];
+        self.answer(&mut len)?;
+        let len = u32::from_ne_bytes(len) as usize;
+        if len > AT_ONCE {
+            return Err(io::Error::other(format!("it sends {len} bytes")));
+        }
+        let mut bytes = vec![0; len];
+        self.answer(&mut bytes)?;
+        self.frames.add(&bytes, clock::now_boot(), &mut self.attached).map_err(io::Error::other)
     }
 
     fn answer(&self, mut bytes: &mut [u8]) -> io::Result<()> {
@@ -173,6 +187,11 @@ impl Inspector {
             }
         }
         Ok(())
+    }
+
+    /// What is attached by netlink at the start. It belongs before all records: a call can end it.
+    pub(crate) fn attached_at_start(&mut self) -> Batch {
+        std::mem::take(&mut self.attached)
     }
 
     /// The process, which the thread that receives its frames may kill.

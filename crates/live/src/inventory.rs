@@ -2,7 +2,7 @@
 //! ([`super::inspector`]) takes them at the start and after changes.
 
 use crate::wake::Waker;
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tracetui_events::bpf::frames::Described;
 use tracetui_events::bpf::{InterfacePart, InterfaceScope};
 use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::BpfAttachment;
 use tracetui_host::background::Pace;
 use tracetui_host::clock;
 use tracetui_host::confine::{Role, Spawner, enter};
@@ -141,10 +142,21 @@ impl Taker {
         Ok((taker, Requests { shared, loads }))
     }
 
-    /// Follows the changes of network interfaces from now on, and says so to the trace.
+    /// Follows the changes of network interfaces from now on. Then writes to the trace what is attached by netlink, after its length.
     pub(super) fn follow(&mut self) -> io::Result<()> {
         self.routes = self.collector.changes();
-        self.trace.write_all(&[0])
+        let attached = self.routes.is_some().then(|| self.collector.attached_by_netlink()).flatten();
+        let mut batch = Batch::default();
+        if let Some((own, attached)) = attached {
+            let links = if attached.is_empty() { HashMap::default() } else { xdp_links() };
+            // The kernel does not report the namespaces of links, so some of these may have none.
+            let is_of_link =
+                |facts: &BpfAttachment| links.contains_key(&(facts.program, facts.ifindex.unwrap_or_default()));
+            let (of_links, others) = attached.iter().partition(|facts| is_of_link(facts));
+            self.described.begin(own, others, of_links, clock::now_boot(), &mut batch);
+        }
+        self.trace.write_all(&(batch.len() as u32).to_ne_bytes())?;
+        self.trace.write_all(batch.bytes())
     }
 
     /// Takes inventories until the trace ends, or an inventory fails.

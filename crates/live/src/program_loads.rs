@@ -11,7 +11,7 @@ use tracetui_events::symbols::{CodeImage, ImageChange};
 use tracetui_host::clock;
 use tracetui_host::ksymbols::{ProgramStream, StreamChange, StreamEvent};
 use tracetui_host::procfs::{self, INITIAL_PID_NS};
-use tracetui_shared::id::{ProgId, Tgid, Tid};
+use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
@@ -20,9 +20,21 @@ const NAME: &str = "bpf_stream";
 /// The pages of each CPU's ring. They hold some 2,400 changes.
 const PAGES: usize = 64;
 
+struct Symbol {
+    time: BootNanos,
+    tid: Tid,
+    added: bool,
+    addr: KernelAddr,
+    len: u32,
+    name: Vec<u8>,
+}
+
 #[derive(Default)]
 struct Found {
     changes: Vec<(BootNanos, ProgramChange)>,
+    /// The symbols that are not paired with a change yet. The symbols of a program come before its change, possibly on
+    /// another CPU.
+    symbols: Vec<Symbol>,
     images: Vec<(BootNanos, ImageChange)>,
 }
 
@@ -77,6 +89,11 @@ impl Changes {
     /// tracetui's own. Returns whether there were any loads or unloads, and whether later ones are left.
     pub(super) fn read(&mut self, batch: &mut Batch, until: BootNanos, loaded: &mut dyn FnMut(ProgId)) -> (bool, bool) {
         self.drain();
+        if !self.found.pair() {
+            // The missing symbol was on a CPU that had already been read.
+            self.drain();
+            self.found.pair();
+        }
         self.found.changes.sort_by_key(|(time, _)| *time);
         let now = self.found.changes.partition_point(|(time, _)| *time <= until);
         let mut others = false;
@@ -149,8 +166,13 @@ impl Found {
             StreamChange::Loaded { id, tag } => (true, id, tag),
             StreamChange::Unloaded { id, tag } => (false, id, tag),
             StreamChange::Symbol { addr, len, name, added } => {
-                let image = CodeImage { address: addr, length: len, name: name.into() };
-                return self.add_image(event.time, image, added);
+                self.add_image(event.time, CodeImage { address: addr, length: len, name: name.into() }, added);
+                // Trampolines and dispatchers have other names.
+                if name.starts_with(b"bpf_prog_") && self.symbols.len() < limits::BPF_SYMBOLS_WAITING {
+                    let (time, tid) = (event.time, event.tid);
+                    self.symbols.push(Symbol { time, tid, added, addr, len, name: name.to_vec() });
+                }
+                return;
             }
         };
         let (cpu, tgid, tid) = (event.cpu, event.tgid, event.tid);
@@ -165,6 +187,35 @@ impl Found {
             _ => {}
         }
     }
+
+    /// Pairs each change with its symbol: an earlier one of the same thread whose name contains the program's tag.
+    /// Before 5.9, a program with several functions has no such symbol. Returns whether every change has one.
+    fn pair(&mut self) -> bool {
+        let mut all = true;
+        for (time, change) in &mut self.changes {
+            if !change.symbol.is_empty() {
+                continue;
+            }
+            let start = format!("bpf_prog_{:016x}", change.tag);
+            let is_of = |symbol: &Symbol| {
+                symbol.tid == change.tid
+                    && symbol.added == change.loaded
+                    && symbol.time <= *time
+                    && symbol.name.starts_with(start.as_bytes())
+            };
+            match self.symbols.iter().rposition(is_of) {
+                Some(at) => {
+                    let symbol = self.symbols.swap_remove(at);
+                    (change.symbol, change.addr, change.len) = (symbol.name, symbol.addr, symbol.len);
+                }
+                None => all = false,
+            }
+        }
+        // Only symbols of main functions belong to a change.
+        let last = self.changes.iter().map(|(time, _)| *time).max().unwrap_or_default();
+        self.symbols.retain(|symbol| symbol.time > last);
+        all
+    }
 }
 
 pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
@@ -176,5 +227,39 @@ pub(super) fn status(opened: Option<&io::Error>) -> ProbeStatus {
         why: opened.map(|error| format!("perf_event_open: {error}")),
         missing: "unloads of programs, and loads by other programs".to_owned(),
         ..ProbeStatus::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(time: u64, tid: u32, what: StreamChange<'_>) -> StreamEvent<'_> {
+        StreamEvent { time: BootNanos(time), tgid: Tgid(1), tid: Tid(tid), cpu: 0, what }
+    }
+
+    fn symbol(name: &[u8], addr: u64, added: bool) -> StreamChange<'_> {
+        StreamChange::Symbol { addr: KernelAddr(addr), len: 64, name, added }
+    }
+
+    /// Symbols are paired with the change of their thread, even if the change was read first. Those of other functions
+    /// are not kept.
+    #[test]
+    fn each_change_gets_its_symbol() {
+        let mut found = Found::default();
+        let load = |id, tag| StreamChange::Loaded { id: ProgId(id), tag };
+        found.add(&event(12, 7, load(5, 0xab)));
+        assert!(!found.pair(), "its symbol was not read yet");
+        found.add(&event(10, 7, symbol(b"bpf_prog_00000000000000ab_main", 1 << 12, true)));
+        found.add(&event(11, 7, symbol(b"bpf_prog_00000000000000cd_sub", 2 << 12, true)));
+        found.add(&event(11, 8, symbol(b"bpf_prog_00000000000000ab_other", 3 << 12, true)));
+        found.add(&event(11, 7, symbol(b"bpf_trampoline_1", 4 << 12, true)));
+        found.add(&event(13, 7, symbol(b"bpf_prog_00000000000000ab_gone", 5 << 12, false)));
+        found.add(&event(14, 7, StreamChange::Unloaded { id: ProgId(4), tag: 0xab }));
+        found.add(&event(20, 7, symbol(b"bpf_prog_00000000000000ee_later", 6 << 12, true)));
+        assert!(found.pair());
+        let names: Vec<_> = found.changes.iter().map(|(_, c)| (c.id.0, c.loaded, &c.symbol[26..], c.addr.0)).collect();
+        assert_eq!(names, [(5, true, &b"main"[..], 1 << 12), (4, false, b"gone", 5 << 12)]);
+        assert_eq!(found.symbols.len(), 1, "its change comes later");
     }
 }

@@ -330,6 +330,54 @@ fn places(run: &Run, id: i64) -> Vec<String> {
 }
 
 #[test]
+fn what_netlink_attaches_before_the_first_inventory_is_seen() {
+    let Some(()) = alone_as_root() else { return };
+    net::own_net();
+    let xdp = program(XDP, "tt_old_xdp");
+    let tc = program(SCHED_CLS, "tt_old_tc");
+    let [xdp_id, tc_id] = [&xdp, &tc].map(|program| id_and_tag(program)[0]);
+    let has_tc = net::add_clsact(1, None) == 0 && net::add_filter(1, net::INGRESS, sys::raw(&tc)) == 0;
+    let attach = || {
+        let done = if has_tc { net::add_filter(1, net::INGRESS, sys::raw(&tc)) } else { 0 };
+        net::set_xdp(1, sys::raw(&xdp)).min(done)
+    };
+    let detach = || {
+        let done = if has_tc { net::remove_filters(1, net::INGRESS) } else { 0 };
+        net::set_xdp(1, -1).min(done)
+    };
+    detach();
+    if attach() < 0 || detach() < 0 {
+        return not_checked("this kernel refuses an XDP program");
+    }
+    if !has_tc {
+        not_checked("filters: this kernel has no clsact, or no filters with programs");
+    }
+    // How long they are attached; before and after the start.
+    for (held_ms, before, after) in [(0, false, true), (3000, false, true), (0, true, true), (0, true, false)] {
+        if before {
+            assert_eq!(attach(), 0);
+        }
+        let Some(traced) = Traced::start(&["--kind", "bpf"]) else { return };
+        if before {
+            assert_eq!(detach(), 0);
+        }
+        if after {
+            assert_eq!(attach(), 0);
+            std::thread::sleep(Duration::from_millis(held_ms));
+            assert_eq!(detach(), 0);
+        }
+        std::thread::sleep(Duration::from_millis(held_ms));
+        let run = traced.stop_and_check();
+        let ops = [("detach", before), ("attach", after), ("detach", after)];
+        let ops = ops.into_iter().filter(|(_, is_expected)| *is_expected).map(|(op, _)| op);
+        for (id, place) in [(xdp_id, "xdp"), (tc_id, "tc")].into_iter().take(1 + usize::from(has_tc)) {
+            let expected: Vec<_> = ops.clone().map(|op| format!("{op} inventory {place} lo netlink")).collect();
+            assert_eq!(places(&run, id), expected, "{held_ms} {before} {after}");
+        }
+    }
+}
+
+#[test]
 fn filters_of_a_shared_block_are_seen() {
     const NUMBER: u32 = 7;
     let acted = in_network("this kernel has no filters of blocks", |output| {

@@ -1,6 +1,6 @@
 //! Writes an [`Inventory`] as host frames: the whole inventory at first, then the changes.
 
-use super::{Hook, InterfacePart, Inventory, LINKS, Object, PINS, Unseen, VIEWS, View};
+use super::{Hook, InterfacePart, Inventory, LINKS, Object, PINS, Unseen, VIEWS, Via, View};
 use crate::frame::Batch;
 use crate::frame::host::{
     BpfAttachment, BpfCounted, BpfHolders, BpfInventory, BpfProgram, BpfProgramGone, BpfRuns, HostFrame,
@@ -8,7 +8,7 @@ use crate::frame::host::{
 use crate::limits;
 use foldhash::{HashMap, HashSet};
 use std::collections::BTreeMap;
-use tracetui_shared::id::{LinkId, ProgId};
+use tracetui_shared::id::{LinkId, NsInum, ProgId};
 use tracetui_shared::record::bpf::{link_type, scan};
 use tracetui_shared::time::BootNanos;
 
@@ -58,6 +58,8 @@ pub struct Described {
     /// The last link and the newest program at the start of the trace. Whatever is later is news, also before and in the first
     /// inventory.
     start: (LinkId, ProgId),
+    /// The network namespace whose netlink attachments at the start are known, and those that may be of links.
+    begun: Option<(NsInum, HashSet<Same>)>,
 }
 
 impl Described {
@@ -66,10 +68,28 @@ impl Described {
         Described { start: (last, newest), ..Described::default() }
     }
 
+    /// Appends the netlink attachments of a network namespace at the start. Later ones there are news. `of_links`: those that may be of
+    /// XDP links.
+    pub fn begin(
+        &mut self,
+        netns: NsInum,
+        attached: Vec<&BpfAttachment>,
+        of_links: Vec<&BpfAttachment>,
+        at: BootNanos,
+        batch: &mut Batch,
+    ) {
+        self.begun = Some((netns, of_links.into_iter().map(Same::of).collect()));
+        attached.into_iter().for_each(|facts| self.add(facts, false, at, batch));
+    }
+
     /// Whether an attachment was made after the start. A call reports those to older programs, unless netlink makes them.
     fn is_later(&self, facts: &BpfAttachment) -> bool {
         let (last, newest) = self.start;
-        facts.linked().map_or(facts.program > newest, |link| link > last)
+        let is_begun = |(netns, of_links): &(NsInum, HashSet<Same>)| {
+            facts.via == Via::Netlink && facts.netns == Some(*netns) && !of_links.contains(&Same::of(facts))
+        };
+        let without_link = || facts.program > newest || self.begun.as_ref().is_some_and(is_begun);
+        facts.linked().map_or_else(without_link, |link| link > last)
     }
 
     /// Appends an attachment that is not listed yet.
@@ -311,9 +331,9 @@ pub(crate) fn unknown_of(scan: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{HeldBy, Holder, InterfaceScope, Via};
+    use crate::bpf::{HeldBy, Holder, InterfaceScope};
     use crate::frame::host::BpfHolder;
-    use tracetui_shared::id::{NsInum, Tgid};
+    use tracetui_shared::id::Tgid;
 
     fn frames_of(described: &mut Described, inventory: &Inventory) -> Vec<String> {
         let mut batch = Batch::default();
@@ -467,6 +487,15 @@ mod tests {
         assert_eq!(frames(&mut known, &[6, 8]), 1);
         let inventory = Inventory { attachments: vec![on(5), on(6), on(7)], ..Inventory::default() };
         assert_eq!(frames_of(&mut known, &inventory), ["-#2 true", "+#3 5 false", "+#4 7 true", "=0 3 true"]);
+        // With the attachments at the start: 1, and 2, which may be of a link.
+        let mut known = Described::since(LinkId(0), ProgId(5));
+        let mut batch = Batch::default();
+        known.begin(NsInum(7), vec![&on(1)], vec![&on(2)], BootNanos(1), &mut batch);
+        assert_eq!(shown(&batch), ["+#0 1 false"]);
+        assert_eq!([frames(&mut known, &[1, 2]), frames(&mut known, &[2]), frames(&mut known, &[1])], [0, 1, 1]);
+        let elsewhere = BpfAttachment { netns: Some(NsInum(8)), ..on(4) };
+        let inventory = Inventory { attachments: vec![on(1), on(2), on(3), elsewhere], ..Inventory::default() };
+        assert_eq!(frames_of(&mut known, &inventory), ["+#2 2 false", "+#3 3 true", "+#4 4 false", "=0 4 true"]);
         // A notification changes its part of an interface.
         let of = |program, hook, flags: &str| BpfAttachment {
             program: ProgId(program),

@@ -245,11 +245,11 @@ wire_struct! {
         id: ProgId,
         /// The hash of its instructions, as a big-endian number.
         tag: u64,
-        /// `bpf_prog_TAG_NAME`, in earlier recordings.
+        /// `bpf_prog_TAG_NAME`; empty if there is none.
         symbol: Vec<u8>,
-        /// The main function's, in earlier recordings.
+        /// The main function's; 0 without a symbol.
         addr: KernelAddr,
-        /// The main function's, in earlier recordings.
+        /// The main function's.
         len: u32,
         cpu: u32,
         /// 0 if unknown. Meaningless for an unload, which happens in any process.
