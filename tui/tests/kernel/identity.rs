@@ -1,7 +1,6 @@
 //! The identity of opened and executed files, compared with stat(2).
 
 use crate::prelude::*;
-use crate::recording::lines;
 use tracetui_events::text::time::rfc3339;
 
 fn shown(path: &str) -> Value {
