@@ -2,7 +2,6 @@
 
 use super::compare::Comparison;
 use super::difference::{Difference, Rank, State, Topic};
-use super::names::is_message;
 use super::strings::StringTable;
 use super::tree::{Alone, Side, Tree};
 use super::uses::{RoleId, did};
@@ -168,8 +167,6 @@ impl Comparison<'_> {
             }
             let (Some(side), Some(path)) = (one.only(), one.subject) else { continue };
             match one.topic {
-                // It looked for this in vain.
-                Topic::Tried if open(one.pair, side.other()) && !is_message(strings.get(path)) => perhaps.push(at),
                 Topic::Opened if open(one.pair, side) => {
                     continued.insert(one.pair);
                     let bits = |side: Side| self.trees[side as usize].bits_of(path);

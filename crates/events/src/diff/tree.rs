@@ -112,9 +112,9 @@ impl Tree {
         for (path, did) in roles.all.iter().flat_map(|node| &node.did.opens) {
             *files.entry(*path).or_default() |= did.bits;
         }
-        // A file that was written under another name.
+        // Files that were written under another name, directories, and what was removed.
         for path in left.keys() {
-            files.entry(*path).and_modify(|bits| *bits |= did::WROTE);
+            *files.entry(*path).or_default() |= did::WROTE;
         }
         let (root, above) = (run.names.root.clone(), run.names.above_root());
         Tree { nodes: roles.all, files, left, chance, root, above }
@@ -272,11 +272,6 @@ impl<'a> Siblings<'a> {
 fn candidates(tree: &Tree, list: &[RoleId], strings: &mut StringTable) -> Vec<Candidate> {
     let mut of = |node: &RoleId| {
         let mut tokens = tokens(&tree.nodes[*node], strings);
-        // The directory of a program is not an argument.
-        if let Some(first) = tokens.first_mut() {
-            let name = leaf(strings.get(*first)).to_vec();
-            *first = strings.id(&name);
-        }
         tokens.sort_unstable();
         Candidate { node: *node, tokens }
     };

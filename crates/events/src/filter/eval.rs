@@ -318,7 +318,7 @@ impl<'n> Compiler<'n> {
     /// A term, with `!=` treated as `=` and `!~` as `~`.
     pub(super) fn test(&mut self, test: &Test) -> Result<FilterNode, FilterError> {
         if test.field == TREE {
-            fits(test, Shape::Bool, "a process and its descendants")?;
+            fits(test, Shape::Bool)?;
             let pid = number(test)?;
             let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is not a valid process id")))?;
             return Ok(FilterNode::Tree(Tgid(pid)));
@@ -328,7 +328,7 @@ impl<'n> Compiler<'n> {
         }
         self.kind_named |= test.field == "kind";
         if let Some(write) = fields::column(&test.field) {
-            fits(test, Shape::Text, noun(Shape::Text))?;
+            fits(test, Shape::Text)?;
             return Ok(FilterNode::Column(Box::new(ColumnTest { write, check: self.check(test, Shape::Text)? })));
         }
         let Some(look) = fields::look(&test.field) else {
@@ -337,7 +337,7 @@ impl<'n> Compiler<'n> {
         let check = match look.shape {
             Shape::Object => return Err(fields::object(&test.field, test.spots.field.clone())),
             shape => {
-                fits(test, shape, noun(shape))?;
+                fits(test, shape)?;
                 self.check(test, shape)?
             }
         };
@@ -456,31 +456,14 @@ pub(super) fn operators(shape: Shape) -> &'static [Op] {
 }
 
 /// Refuses an operator that does not fit a shape.
-fn fits(test: &Test, shape: Shape, noun: &str) -> Result<(), FilterError> {
+fn fits(test: &Test, shape: Shape) -> Result<(), FilterError> {
     let fitting = operators(shape);
     if fitting.contains(&test.op) {
         return Ok(());
     }
     let list: Vec<&str> = fitting.iter().map(|op| op.text()).collect();
-    Err(FilterError::new(
-        test.spots.op.clone(),
-        format!("`{}` does not apply to `{}` ({noun})", test.op.text(), test.field),
-    )
-    .hint(format!("operators of `{}`: {}", test.field, list.join(" "))))
-}
-
-fn noun(shape: Shape) -> &'static str {
-    match shape {
-        Shape::Text => "text",
-        Shape::Number => "number",
-        Shape::Duration => "duration",
-        Shape::User => "user",
-        Shape::Group => "group",
-        Shape::Address => "address",
-        Shape::Bool => "true or false",
-        Shape::List => "list of strings",
-        Shape::Object => "group of fields",
-    }
+    Err(FilterError::new(test.spots.op.clone(), format!("`{}` does not apply to `{}`", test.op.text(), test.field))
+        .hint(format!("operators of `{}`: {}", test.field, list.join(" "))))
 }
 
 pub(super) fn number(test: &Test) -> Result<i128, FilterError> {

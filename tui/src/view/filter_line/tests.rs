@@ -54,7 +54,7 @@ fn the_newest_part_of_a_long_filter_is_seen_and_its_error() {
         ("pid=7 comn=1", "comn", " unknown field `comn`"),
         ("comm=", " ", " missing value after `comm=`; write an empty value as comm=\"\""),
         ("err=ENOENTT pid=1", "ENOENTT", " unknown value `ENOENTT` for `err`; did you mean `ENOENT`?"),
-        ("comm=a and or", "or", " missing term after `and` before `or`; to search for the text, write \"or\""),
+        ("comm=a and or", "or", " missing term; to search for the text, write \"or\""),
     ] {
         let mut app = opens(80);
         keys(&mut app, &format!("f{typed}"));
