@@ -1,5 +1,6 @@
-//! Events as [Parquet](https://parquet.apache.org/docs/file-format/): a row for each event, a column for each field of
-//! any kind. The tables of [`describe`] define the columns.
+//! Events for other programs: as Perfetto traces ([`perfetto`]), and as
+//! [Parquet](https://parquet.apache.org/docs/file-format/): a row for each event, a column for each field of any kind.
+//! The tables of [`describe`] define the columns.
 //!
 //! A column has the name of the key in JSON. Fields of nested objects have the name of the object in front
 //! (`prog.name`: `prog_name`), and fields of several kinds share a column (`ret`). Columns of other kinds are null.
@@ -8,6 +9,7 @@
 //! Rows are written in row groups, so memory is limited.
 
 mod column;
+pub mod perfetto;
 #[cfg(test)]
 #[allow(dead_code, reason = "the lines of text are for the sinks of tracetui_events")]
 #[path = "../../events/src/sink/testing.rs"]

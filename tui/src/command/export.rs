@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tracetui_events::filter::FilterOptions;
 use tracetui_events::playback::{Playback, Played, Step};
-use tracetui_events::sink::perfetto::Perfetto;
 use tracetui_events::sink::{self, FormatName, LineOptions, Sink, Style};
+use tracetui_export::perfetto::Perfetto;
 use tracetui_export::{Options, Parquet};
 
 /// Converts recordings. On failure, removes the files it created.

@@ -13,8 +13,8 @@ use tracetui_events::playback::{Playback, Step};
 use tracetui_events::recording::block::{BATCH_END, FileHeader, ThreadReader};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::{Item, Map, Reader, Writer};
-use tracetui_events::sink::perfetto::Perfetto;
 use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_export::perfetto::Perfetto;
 use tracetui_export::{Options, Parquet};
 use tracetui_shared::id::Tgid;
 

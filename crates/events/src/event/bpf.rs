@@ -385,7 +385,7 @@ impl<'a> Bpf<'a> {
 }
 
 /// The name of a hook: that of the attach type if there is one. If the kernel does not report the hook, that of the link's type.
-pub(crate) fn hook_name(hook: Hook, link_type: Option<u32>) -> Option<&'static str> {
+pub fn hook_name(hook: Hook, link_type: Option<u32>) -> Option<&'static str> {
     match hook {
         Hook::Type(attach_type) => attach_type_kind(attach_type),
         Hook::Unknown => link_type.and_then(names::link_type),

@@ -222,7 +222,7 @@ answered_by_the_payload! {
     pub fn asked(&self) -> Option<Asked<'a>>;
     pub fn paths(&self) -> Option<&file::File<'a>>;
     pub(crate) fn is_made(&self) -> bool;
-    pub(crate) fn began(&self) -> Option<BootNanos>;
+    pub fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;
     fn session(&self) -> Option<&Session>;
     pub(crate) fn shortened(&self, frame: &FrameRef<'_>) -> Option<Vec<u8>>;

@@ -1,6 +1,7 @@
 //! The facts about a program or an attachment, and its owner.
 
 use crate::app::copy;
+use crate::bpf_report::{hidden_text, not_attached, place_text};
 use foldhash::HashSet;
 use tracetui_events::bpf::{HeldBy, NotScanned, may_hide_place};
 use tracetui_events::enrich::World;
@@ -8,7 +9,6 @@ use tracetui_events::enrich::bpf::Rate;
 use tracetui_events::event::names;
 use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfProgram};
 use tracetui_events::frame::state::BpfDoer;
-use tracetui_events::sink::inventory::{hidden_text, not_attached, place_text};
 use tracetui_events::text::{self, Charset, counted};
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::time::BootNanos;

@@ -7,17 +7,17 @@ mod proto;
 #[cfg(test)]
 mod tests;
 
-use super::Sink;
-use crate::event::EventContext;
-use crate::event::describe::{self, Field, Value, args, props};
-use crate::frame::host::Host;
-use crate::limits;
-use crate::text::json::hex;
 use interned::{Interned, iid, intern};
 use proto::{bytes, message, number, text};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
+use tracetui_events::event::EventContext;
+use tracetui_events::event::describe::{self, Field, Value, args, props};
+use tracetui_events::frame::host::Host;
+use tracetui_events::limits;
+use tracetui_events::sink::Sink;
+use tracetui_events::text::json::hex;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
 
@@ -125,7 +125,7 @@ impl Sink for Perfetto<'_> {
             return Err(io::Error::other(text));
         }
         Writer { file, packet, out: buffer, now }.event(seen);
-        if self.buffer.len() >= super::FULL { self.write() } else { Ok(()) }
+        if self.buffer.len() >= tracetui_events::sink::FULL { self.write() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

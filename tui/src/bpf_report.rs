@@ -1,15 +1,17 @@
 //! An [`Inventory`] as text and as JSON.
 
-use crate::bpf::{HeldBy, HelperCalls, Holder, Hook, Inventory, Object, UnresolvedAttachment, Words, may_hide_place};
-use crate::event::{self, names};
-use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
-use crate::text::json::{Members, Strings, Value, object};
-use crate::text::paint::{Look, Paint};
-use crate::text::time::{short_duration, utc};
-use crate::text::{Charset, counted, escaped, grouped};
 use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::io::Write as _;
+use tracetui_events::bpf::{
+    HeldBy, HelperCalls, Holder, Hook, Inventory, Object, UnresolvedAttachment, Words, may_hide_place,
+};
+use tracetui_events::event::{self, names};
+use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
+use tracetui_events::text::json::{Members, Strings, Value, object};
+use tracetui_events::text::paint::{Look, Paint};
+use tracetui_events::text::time::{short_duration, utc};
+use tracetui_events::text::{Charset, counted, escaped, grouped};
 use tracetui_shared::helper::Changes;
 use tracetui_shared::id::ProgId;
 
@@ -273,7 +275,7 @@ impl InventoryReport<'_> {
             "loaded_ns": program.loaded.0,
             "own": program.own,
             "write_user": calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" }),
-            "write_user_why": calls.write_user().err().map(crate::bpf::NotScanned::name),
+            "write_user_why": calls.write_user().err().map(tracetui_events::bpf::NotScanned::name),
             "helpers": words(calls.names()),
             "changes": words(calls.changes()),
             "kfuncs": program.kfuncs.iter().map(|name| some(name.as_bytes())).collect::<Value<'_>>(),
@@ -520,7 +522,7 @@ fn map_text(map: &BpfMap, charset: Charset) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{NotScanned, Unseen, Via, View};
+    use tracetui_events::bpf::{NotScanned, Unseen, Via, View};
     use tracetui_shared::id::{LinkId, Tgid};
 
     fn inventory() -> Inventory {
@@ -660,7 +662,7 @@ mod tests {
         assert!(text[..at].contains("\n") && !text[..at].contains("\n13 "), "the busiest is the first: {text}");
         // What the kernel does not list is not said to be detached.
         let mut inventory = self::inventory();
-        inventory.unseen = vec![Unseen { what: crate::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
+        inventory.unseen = vec![Unseen { what: tracetui_events::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
         assert!(text.contains("       on       not attached\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");

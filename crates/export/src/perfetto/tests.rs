@@ -1,9 +1,10 @@
-use super::super::{Sink, testing};
 use super::Perfetto;
-use crate::frame::Batch;
-use crate::frame::host::{Clock, Host, HostFrame};
+use crate::testing;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{Clock, Host, HostFrame};
+use tracetui_events::sink::Sink;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
