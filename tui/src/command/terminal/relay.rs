@@ -116,9 +116,7 @@ impl Relay {
     /// Writes output to the terminal. An error means that the terminal is gone, which SIGHUP reports too.
     fn wrote(&mut self, bytes: Vec<u8>) -> Happened {
         let _ = self.terminal.queue().write_all(&bytes);
-        if let Some(last) = bytes.last() {
-            messages::others_wrote(*last != b'\n');
-        }
+        is_within_line(&bytes).into_iter().for_each(messages::others_wrote);
         Happened::Wrote(bytes)
     }
 
@@ -215,6 +213,18 @@ pub(in crate::command) fn stop_job(signal: libc::c_int) {
         libc::kill(0, signal);
         libc::sigaction(signal, &ours, std::ptr::null_mut());
     }
+}
+
+/// Whether the cursor is within a line after output. `None` if the output only changes the look of text (SGR).
+fn is_within_line(mut output: &[u8]) -> Option<bool> {
+    let is_look = |byte: &u8| matches!(byte, b'0'..=b';');
+    while let Some((before, look)) = output.iter().rposition(|byte| *byte == 0x1b).map(|at| output.split_at(at))
+        && let [_, b'[', look @ .., b'm'] = look
+        && look.iter().all(is_look)
+    {
+        output = before;
+    }
+    output.last().map(|last| *last != b'\n')
 }
 
 #[cfg(test)]
