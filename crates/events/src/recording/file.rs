@@ -5,6 +5,7 @@
 
 use super::block::{BlockHeader, Contents, FileHeader, HEADER, OpenError, Unsealer};
 use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
@@ -44,6 +45,25 @@ fn call(file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc
     }
 }
 
+/// Reads some bytes. A page that the disk cannot read becomes zeros, which are never a block: it counts as damaged.
+fn read_some(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    /// The unit in which the kernel reads.
+    const PAGE: u64 = 4096;
+    const OF_DISK: [Errno; 6] = [Errno::IO, Errno::NODATA, Errno::ILSEQ, Errno::REMOTEIO, Errno::UCLEAN, Errno::BADMSG];
+    let is_of_disk = |error: &io::Error| OF_DISK.iter().any(|of| error.raw_os_error() == Some(of.raw_os_error()));
+    let page = bytes.len().min((PAGE - at % PAGE) as usize);
+    match file.read_at(bytes, at) {
+        Err(error) if is_of_disk(&error) => match file.read_at(&mut bytes[..page], at) {
+            Err(error) if is_of_disk(&error) => {
+                bytes[..page].fill(0);
+                Ok(page)
+            }
+            read => read,
+        },
+        read => read,
+    }
+}
+
 /// An open recording file. Clones share it.
 #[derive(Clone, Debug)]
 pub struct RecordingFile {
@@ -69,7 +89,7 @@ impl RecordingFile {
     pub fn read_at(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, at.saturating_add(done as u64)) {
+            match read_some(&self.file, rest, at.saturating_add(done as u64)) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -146,7 +166,7 @@ impl FileFrom {
 
 impl Read for FileFrom {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.file.read_at(bytes, self.at)?;
+        let read = read_some(&self.file.file, bytes, self.at)?;
         self.at += read as u64;
         Ok(read)
     }
