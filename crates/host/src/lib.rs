@@ -13,6 +13,7 @@ pub mod ftrace;
 pub mod invoker;
 pub mod kallsyms;
 pub mod ksymbols;
+pub mod lockdown;
 pub mod machine;
 pub mod maps;
 pub mod mmap;

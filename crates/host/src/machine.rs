@@ -1,5 +1,6 @@
 //! The machine: its name, its kernel, and the properties that affect tracing.
 
+use super::lockdown;
 use super::maps;
 use super::own_id;
 use super::procfs::{self, Unusable};
@@ -110,7 +111,7 @@ pub struct Machine {
     /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
     /// exists.
     pub hides_processes: bool,
-    /// The lockdown mode. `None` if the kernel has no lockdown, or securityfs is not mounted.
+    /// The lockdown mode. `None` if it is unknown, and not confidentiality.
     pub lockdown: Option<Lockdown>,
     /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
     pub has_btf: bool,
@@ -140,7 +141,9 @@ impl Machine {
             initial_user_ns: is_in("user", INITIAL_USER_NS),
             initial_time_ns: is_in("time", INITIAL_TIME_NS),
             capabilities: capabilities(None).ok().map(|held| held.effective),
-            lockdown: value("/sys/kernel/security/lockdown").and_then(|text| Lockdown::parse(&text)),
+            lockdown: value("/sys/kernel/security/lockdown")
+                .and_then(|text| Lockdown::parse(&text))
+                .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
             ring_buffer: maps::ring_buffer(),
             is_root: rustix::process::geteuid().is_root(),
