@@ -69,7 +69,6 @@ for host in "${hosts[@]}"; do
   "$TRACETUI_SHIP" --spool "$work/$host/spool" --to "s3://$bucket/us" --state "$work/$host/us" --time us --once
 done
 "$python" "$here/bucket.py" copy "$bucket" "$work/copy"
-! grep -rl '"kind":"gap"' "$work/copy/ns/manifest" || { echo "the manifest has a gap" && exit 1; }
 # Every event that was recorded is stored once: the sums of tracetui itself and of the manifest are equal.
 recorded=0
 for host in "${hosts[@]}"; do
@@ -81,14 +80,15 @@ echo "$stored events, each stored once"
 
 step "gaps"
 # Without two of the parts, the manifest still accounts for all events.
-sum_of_seen() { cat "$@" | "$python" -c 'import json, sys; print(sum(json.loads(line)["seen"] for line in sys.stdin))'; }
+seen_in_all() {
+  cat "$@" | "$python" -c 'import json, sys; rows = map(json.loads, sys.stdin); print(max(row["seen_before"] + row["seen"] for row in rows))'
+}
 parts=("$work"/1/spool/web.*.ttr)
 mkdir "$work/gaps"
 cp -p "${parts[@]}" "$work/gaps"
 rm "$work/gaps/${parts[0]##*/}" "$work/gaps/${parts[2]##*/}"
 "$TRACETUI_SHIP" --spool "$work/gaps" --to "file://$work/gapped" --once
-grep -rlq '"kind":"gap"' "$work/gapped/manifest" || { echo "the manifest has no gap" && exit 1; }
-all=$(sum_of_seen "$work"/copy/ns/manifest/*/*/web1-*.json) accounted=$(sum_of_seen "$work"/gapped/manifest/*/*/*.json)
+all=$(seen_in_all "$work"/copy/ns/manifest/*/*/web1-*.json) accounted=$(seen_in_all "$work"/gapped/manifest/*/*/*.json)
 [ "$all" = "$accounted" ] || { echo "$all events were seen, $accounted are accounted for" && exit 1; }
 
 step "questions"

@@ -30,7 +30,7 @@ use tracetui_events::text::time::{Moment, Zone};
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
 use tracetui_host::background::Pieces;
-use tracetui_host::{btf, clock, kallsyms, ksymbols, machine, mounts, printed_symbols, procfs, users};
+use tracetui_host::{btf, kallsyms, ksymbols, machine, mounts, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
@@ -407,7 +407,7 @@ pub fn symbols(bytes: &[u8]) {
     let (texts, mut symbols) = ([(part(), part()), (part(), part())], Symbols::default());
     for (second, (text, modules)) in (1u64..).zip(texts) {
         let Some((builder, images)) = kallsyms::parse(text, modules, &mut Pieces::new(None)) else { continue };
-        let (began, ended) = (BootNanos(second * 10), BootNanos(second * 10 + 5));
+        let began = BootNanos(second * 10);
         let table = builder.build();
         let places: Vec<_> = table.iter().map(|symbol| (symbol.start.0, symbol.size)).collect();
         for image in &images {
@@ -415,7 +415,7 @@ pub fn symbols(bytes: &[u8]) {
             symbols.apply(BootNanos(second), ImageChange::Loaded(loaded));
         }
         symbols.replace(Snapshot { began, table, images: images.clone() });
-        symbols.end_module(ended, b"nf_tables");
+        symbols.end_module(b"nf_tables");
         for (start, size) in places.iter().copied().chain(images.iter().map(|image| (image.address.0, 1))) {
             for address in [start.wrapping_sub(1), start, start.saturating_add(size / 2), start.saturating_add(size)] {
                 for at in [0, second * 10, second * 10 + 9, u64::MAX] {
@@ -440,7 +440,7 @@ pub fn host(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     match which {
         b's' => _ = procfs::Stat::parse(bytes),
-        b'u' => _ = (procfs::real_ids(bytes), machine::effective_capabilities(bytes)),
+        b'u' => _ = procfs::real_ids(bytes),
         b'g' => _ = procfs::cgroup(bytes),
         b'm' => {
             for mount in mounts::Mounts::parse(bytes).0 {
@@ -448,15 +448,10 @@ pub fn host(bytes: &[u8]) {
             }
         }
         b'f' => _ = (bpf::processes::field(bytes, b"link_id:"), procfs::namespace_number(bytes, "net")),
-        b'n' => {
-            if let Some(named) = printed_symbols::parse(bytes) {
-                assert!(named.offset < named.size);
-            }
-        }
         b'c' => {
             machine::parse_cpus(bytes);
         }
-        b'o' => _ = (clock::parse_offsets(bytes), machine::Lockdown::parse(bytes)),
+        b'o' => _ = machine::Lockdown::parse(bytes),
         b'p' => {
             let names = users::AccountNames::parse(bytes, bytes);
             let (users, groups) = (names.users().len(), names.groups().len());

@@ -1,5 +1,6 @@
 //! The library behind the binary, the tests and the benchmarks. Items that none of them uses are `pub(crate)`.
 pub mod app;
+pub mod bpf_report;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -5,8 +5,6 @@ mod memcpy;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
-use rustix::process::{Resource, getrlimit};
-use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -15,7 +13,8 @@ use tracetui::command;
 use tracetui::command::messages::{name, say};
 use tracetui::command::print::recordings::replay_of;
 use tracetui_events::budget;
-use tracetui_host::{clock, confine, fd_limit};
+use tracetui_events::why::similar_name::distance;
+use tracetui_host::{clock, fd_limit};
 use tracetui_live::{inspector, root_cgroup};
 
 /// With the allocator of musl, commands take 30 to 60 % more CPU time.
@@ -25,26 +24,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BAD_USAGE: u8 = 2;
 
-/// Bytes of stack that the program needs.
-const STACK: usize = 2 << 20;
-
 fn main() -> ExitCode {
     budget::give_back_when_freed();
     // SAFETY: no thread was started yet.
     unsafe { clock::complete_zone() };
-    let small = getrlimit(Resource::Stack).current.is_some_and(|bytes| bytes < STACK as u64);
-    // The limit of the shell (`ulimit -s`) also applies to COMMAND, so it stays as it is.
-    match small.then(|| std::thread::Builder::new().stack_size(STACK).spawn(program)) {
-        Some(Ok(thread)) => {
-            // This thread only waits.
-            let _ = confine::hold(CapabilitySet::empty());
-            thread.join().unwrap_or(ExitCode::FAILURE)
-        }
-        _ => program(),
-    }
-}
-
-fn program() -> ExitCode {
     match std::env::args_os().next() {
         Some(name) if name == inspector::NAME => return inspector::run(),
         Some(name) if name == root_cgroup::NAME => return root_cgroup::run(),
@@ -104,7 +87,9 @@ fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
             _ => Vec::new(),
         };
         tips.retain(|tip| !tip.to_string().contains("as a value"));
-        if misleads(&error) {
+        // clap only compares letters, and --force replaces a file.
+        let of = |kind| if let Some(ContextValue::String(word)) = error.get(kind) { word.as_str() } else { "" };
+        if of(ContextKind::SuggestedArg) == "--force" && !of(ContextKind::InvalidArg).starts_with("--forc") {
             error.remove(ContextKind::SuggestedArg);
         }
         if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
@@ -130,35 +115,16 @@ fn with_tip(mut error: clap::Error, runs: bool) -> clap::Error {
 
 /// The subcommand whose name is similar to a word. Short names are similar to too many.
 fn mistyped(word: &str) -> Option<String> {
-    let all =
-        Cli::command().get_subcommands().filter(|command| command.get_name().len() > 3).cloned().collect::<Vec<_>>();
-    let error =
-        clap::Command::new("").subcommands(all).subcommand_required(true).try_get_matches_from(["", word]).err()?;
-    match error.get(ContextKind::SuggestedSubcommand)? {
-        ContextValue::String(name) => Some(name.clone()),
-        ContextValue::Strings(names) => names.first().cloned(),
-        _ => None,
-    }
+    let all = Cli::command();
+    let names = all.get_subcommands().map(clap::Command::get_name).filter(|name| name.len() > 3);
+    let near = names.filter_map(|name| Some((distance(word.as_bytes(), name.as_bytes())?, name.to_owned())));
+    near.min().map(|(_, name)| name)
 }
 
 /// Whether the subcommand that `first` names takes a COMMAND. If it names none, the dashboard takes one.
 fn runs_a_command(first: &OsStr) -> bool {
     let all = Cli::command();
     all.find_subcommand(first).is_none_or(|found| found.get_arguments().any(|argument| argument.get_id() == "command"))
-}
-
-/// Whether the option that clap suggests does something else than the user meant. clap only compares letters.
-fn misleads(error: &clap::Error) -> bool {
-    let of = |kind| match error.get(kind) {
-        Some(ContextValue::String(word)) => word.as_str(),
-        _ => "",
-    };
-    match (of(ContextKind::InvalidArg), of(ContextKind::SuggestedArg)) {
-        // --force replaces a file.
-        (given, "--force") => !given.starts_with("--forc"),
-        ("--file" | "--files" | "--output", suggested) => suggested != "--output",
-        _ => false,
-    }
 }
 
 /// Runs the subcommand. One thread drives everything; the ring has its own thread.

@@ -79,8 +79,6 @@ impl<W: Write> Write for Stream<W> {
 enum Job {
     Frames(Vec<u8>),
     State(Batch),
-    /// Writes the frames so far, even if they do not fill a block.
-    Flush,
     /// Begins the next file with this state.
     Next(Batch),
     /// Replaces the metrics beside the files.
@@ -105,12 +103,6 @@ struct Shared {
     /// For a stream: whether the time that its reader has after a signal is over.
     overdue: Option<fn() -> bool>,
     stopping: AtomicBool,
-    /// See [`Writer::closing`].
-    closing: AtomicU64,
-    /// See [`Writer::state_stored`].
-    state_stored: AtomicU64,
-    /// Bytes of frames that were added but not written, including those that wait for a full block.
-    unwritten: AtomicU64,
     state_due: AtomicBool,
     next_due: AtomicBool,
     remarks: Mutex<Vec<String>>,
@@ -212,9 +204,6 @@ impl Recorder {
             taken,
             overdue,
             stopping: AtomicBool::new(false),
-            closing: AtomicU64::new(0),
-            state_stored: AtomicU64::new(0),
-            unwritten: AtomicU64::new(0),
             state_due: AtomicBool::new(false),
             next_due: AtomicBool::new(false),
             remarks: Mutex::new(Vec::new()),
@@ -285,32 +274,10 @@ impl Recorder {
         self.shared.room.available_permits() > 0
     }
 
-    /// The approximate size of the recording if it ended now with the state of `pipeline`, and the bytes of that state in it. `None` if
-    /// the recording cannot reach `bytes` with the frames so far. Otherwise, first waits until all of them are written.
-    pub async fn size_near(&self, bytes: u64, pipeline: &Pipeline) -> Option<(u64, u64)> {
-        let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
-        let state = match self.shared.state_stored.load(Ordering::Relaxed) {
-            // This takes time, so it is done only if it may matter.
-            0 if self.written().saturating_add(unwritten) >= bytes / 2 => stored(&pipeline.state()),
-            stored => stored,
-        };
-        let end = || self.shared.closing.load(Ordering::Relaxed).saturating_add(state);
-        let size = || self.written().saturating_add(end());
-        if size().saturating_add(unwritten) < bytes {
-            return None;
-        }
-        self.add(Job::Flush);
-        let all = u32::try_from(limits::BLOCKS_QUEUED).unwrap_or(u32::MAX);
-        // An error means that writing failed or takes too long, which `ready` reports.
-        let _ = self.shared.patiently(&mut self.shared.stall(), self.shared.room.acquire_many(all)).await;
-        Some((size(), state))
-    }
-
     /// Adds a batch of frames, unchanged. Call it before the pipeline takes the batch.
     pub fn frames(&self, batch: &Batch) {
         let mut frames = self.shared.spare();
         frames.extend_from_slice(batch.bytes());
-        self.shared.unwritten.fetch_add(frames.len() as u64, Ordering::Relaxed);
         self.add(Job::Frames(frames));
     }
 
@@ -424,15 +391,6 @@ pub(crate) fn unfinished() -> Batch {
     batch
 }
 
-/// The number of bytes that a state takes in a file.
-fn stored(state: &Batch) -> u64 {
-    let written = Writer::new(io::sink(), &FileHeader::new([0; 16], 0)).and_then(|mut writer| {
-        writer.state(state)?;
-        Ok(writer.state_stored)
-    });
-    written.unwrap_or(state.len() as u64)
-}
-
 impl Shared {
     /// What the output has taken, as far as the recorder knows. It grows if the output makes progress.
     fn bytes_taken(&self) -> u64 {
@@ -503,8 +461,6 @@ fn write<F: RecordingFiles>(
     jobs: &Receiver<Queued>,
     shared: &Shared,
 ) {
-    // Bytes of frames that wait for a full block.
-    let mut waiting = 0;
     let mut state_asked = false;
     // When to write the frames that do not fill a block yet.
     let mut flush_at = Instant::now() + FLUSH;
@@ -518,13 +474,11 @@ fn write<F: RecordingFiles>(
         };
         let mut done = match job {
             Some(Job::Frames(frames)) => {
-                waiting += frames.len() as u64;
                 let done = writer.batch(&frames);
                 shared.keep(frames);
                 done
             }
             Some(Job::State(state)) => writer.state(&state),
-            Some(Job::Flush) => writer.flush(),
             Some(Job::Metrics(text)) => {
                 writing.files.metrics(&text);
                 Ok(())
@@ -564,11 +518,6 @@ fn write<F: RecordingFiles>(
         }
         shared.written.store(writing.before + writer.written(), Ordering::Relaxed);
         shared.count(&writing, &writer);
-        shared.closing.store(writer.closing(), Ordering::Relaxed);
-        shared.state_stored.store(writer.state_stored, Ordering::Relaxed);
-        if !writer.has_waiting() {
-            shared.unwritten.fetch_sub(std::mem::take(&mut waiting), Ordering::Relaxed);
-        }
         // Frames that were queued before the requested state must not request another one.
         if !std::mem::replace(&mut state_asked, writer.state_is_due()) {
             shared.state_due.fetch_or(state_asked, Ordering::Relaxed);

@@ -161,7 +161,6 @@ fn feed(pipeline: &mut Pipeline, frames: &mut FrameReader<File>) {
     let mut take = |_: &EventContext<'_>, _: &FrameRef<'_>| Disposition::Delivered;
     while let Ok(Some(next)) = frames.next() {
         match next {
-            Next::NotYet => return,
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }
@@ -596,7 +595,7 @@ fn odd_layouts() {
 }
 
 #[test]
-fn a_sparse_file_is_opened_at_once() {
+fn a_sparse_file_is_searched_up_to_a_bound() {
     let mut forge = Forge::new();
     forge.frames(&opens(300));
     let input = file(&forge.bytes);

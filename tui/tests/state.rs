@@ -16,7 +16,7 @@ use tracetui_events::frame::host::{
 };
 use tracetui_events::frame::{Batch, FrameRef};
 use tracetui_events::pipeline::{Disposition, Pipeline};
-use tracetui_events::playback::{AtEnd, Playback, Played, Step};
+use tracetui_events::playback::{Playback, Played, Step};
 use tracetui_events::recording::Writer;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::sink::{FormatName, to_writer};
@@ -497,7 +497,7 @@ fn printed(
     most: usize,
 ) -> (String, String, u64) {
     let budget = Budget::new(64 << 20);
-    let mut playback = Playback::open(&[file.to_owned()], filters, budget, AtEnd::Stop).expect("a recording");
+    let mut playback = Playback::open(&[file.to_owned()], filters, budget).expect("a recording");
     if let Some((from, to)) = span {
         let (from, to) = (Moment::Since(from * 1_000_000), Moment::Since(to * 1_000_000));
         playback.between(Some(from), Some(to), Zone::UTC).expect("a time span");

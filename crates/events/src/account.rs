@@ -20,39 +20,24 @@ use tracetui_shared::kind::{Kind, KindSet, Slot};
 pub type Streams = BTreeMap<(u16, u32), Arrived>;
 
 /// A sum of the account that does not add up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discrepancy {
-    pub of: Of,
+    /// Its subject: the events of one program on one CPU, a kind, or the trace.
+    pub of: String,
     pub sum: &'static str,
     pub left: u64,
     pub right: u64,
 }
 
-/// The subject of a sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// The events of one program on one CPU.
-    Stream {
-        /// [`Slot`], as a number.
-        slot: u16,
-        cpu: u32,
-    },
-    Kind(Kind),
-    Trace,
-}
-
-impl fmt::Display for Of {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Of::Stream { slot, cpu } => match Slot::try_from(*slot) {
-                Ok(slot) => write!(f, "{} by {} on CPU {cpu}", slot.kind().name(), slot.program()),
-                Err(_) => write!(f, "unknown slot {slot} on CPU {cpu}"),
-            },
-            Of::Kind(kind) => f.write_str(kind.name()),
-            Of::Trace => f.write_str("trace"),
-        }
+/// The events of one program on one CPU. `slot`: [`Slot`], as a number.
+fn of_stream(slot: u16, cpu: u32) -> String {
+    match Slot::try_from(slot) {
+        Ok(slot) => format!("{} by {} on CPU {cpu}", slot.kind().name(), slot.program()),
+        Err(_) => format!("unknown slot {slot} on CPU {cpu}"),
     }
 }
+
+const OF_TRACE: &str = "trace";
 
 impl fmt::Display for Discrepancy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -263,7 +248,7 @@ impl Account {
         self.shortage = self.shortage.combined(&other.shortage, with);
         self.pairing = self.pairing.combined(&other.pairing, with);
         let room = limits::DISCREPANCIES.saturating_sub(self.discrepancies.len());
-        self.discrepancies.extend(other.discrepancies.iter().take(room));
+        self.discrepancies.extend(other.discrepancies.iter().take(room).cloned());
         self
     }
 
@@ -326,27 +311,27 @@ impl Account {
     /// Checks every sum at the end of a trace, given the arrivals per stream and the number of records that are not frames.
     pub fn prove(&mut self, counters: &Counters, counted: &ByKind, arrived: &Streams, unframed: u64) {
         if !counters.last {
-            return self.note(Of::Trace, "the last counters = what was read", 1, 0);
+            return self.note(OF_TRACE, "the last counters = what was read", 1, 0);
         }
-        self.note(Of::Trace, "records that are no frames = 0", unframed, 0);
+        self.note(OF_TRACE, "records that are no frames = 0", unframed, 0);
         for (cpu, state) in (0u32..).zip(&counters.cpus) {
             for slot in Slot::ALL {
                 if let Some(c) = state.slots.get(slot as usize) {
                     let arrived = arrived.get(&(slot as u16, cpu)).copied().unwrap_or_default();
-                    self.prove_stream(Of::Stream { slot: slot as u16, cpu }, c, arrived);
+                    self.prove_stream(&of_stream(slot as u16, cpu), c, arrived);
                 }
             }
         }
         let known = |(slot, cpu): &(u16, u32)| Slot::try_from(*slot).is_ok() && (*cpu as usize) < counters.cpus.len();
         for ((slot, cpu), stream) in arrived.iter().filter(|(key, _)| !known(key)) {
-            self.prove_stream(Of::Stream { slot: *slot, cpu: *cpu }, &SlotCounters::default(), *stream);
+            self.prove_stream(&of_stream(*slot, *cpu), &SlotCounters::default(), *stream);
         }
         for kind in Kind::PROBED {
             self.prove_kind(kind, counted.get(kind), arrived);
         }
     }
 
-    fn prove_stream(&mut self, of: Of, c: &SlotCounters, arrived: Arrived) {
+    fn prove_stream(&mut self, of: &str, c: &SlotCounters, arrived: Arrived) {
         for sum in c.sums() {
             self.note(of, sum.text, sum.left, sum.right);
         }
@@ -359,7 +344,7 @@ impl Account {
     }
 
     fn prove_kind(&mut self, kind: Kind, counted: Counted, streams: &Streams) {
-        let of = Of::Kind(kind);
+        let of = kind.name();
         let ours = |slot: u16| Slot::try_from(slot).is_ok_and(|slot| slot.kind() == kind);
         let (mut wanted, mut kept) = (0, 0);
         let is_request = |slot: u16| Slot::try_from(slot).is_ok_and(Slot::is_request);
@@ -384,7 +369,7 @@ impl Account {
     fn prove_sum(&mut self, kind: Kind) {
         let k = self.kind(kind);
         let parts = add(k.delivered, add(k.filtered, k.lost.sum()));
-        self.note(Of::Kind(kind), "seen = delivered + filtered + lost", k.seen, parts);
+        self.note(kind.name(), "seen = delivered + filtered + lost", k.seen, parts);
     }
 
     /// The error message if the account does not add up: one line per wrong sum.
@@ -394,9 +379,9 @@ impl Account {
         (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
-    fn note(&mut self, of: Of, sum: &'static str, left: u64, right: u64) {
+    fn note(&mut self, of: &str, sum: &'static str, left: u64, right: u64) {
         if left != right && self.discrepancies.len() < limits::DISCREPANCIES {
-            self.discrepancies.push(Discrepancy { of, sum, left, right });
+            self.discrepancies.push(Discrepancy { of: of.to_owned(), sum, left, right });
         }
     }
 
@@ -513,9 +498,10 @@ impl Account {
             let kind_json = json!({ "seen": seen, "delivered": delivered, "filtered": filtered, "lost": lost });
             (kind.name().to_owned(), kind_json)
         });
-        let sums = self.discrepancies.iter().map(|Discrepancy { of, sum, left, right }| {
-            json!({ "of": of.to_string(), "sum": sum, "left": left, "right": right })
-        });
+        let sums = self
+            .discrepancies
+            .iter()
+            .map(|Discrepancy { of, sum, left, right }| json!({ "of": of, "sum": sum, "left": left, "right": right }));
         json!({
             "seen": sum.seen, "delivered": sum.delivered, "filtered": sum.filtered, "lost": sum.lost.sum(), "own": self.own,
             "cut": self.cut, "unattributed_skips": self.unattributed_skips, "bookkeeping_lost": self.bookkeeping_lost,

@@ -27,10 +27,6 @@ impl<K: Copy + Eq + Hash, V> Fifo<K, V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key).map(|(value, _)| value)
-    }
-
     pub fn contains(&self, key: &K) -> bool {
         self.entries.contains_key(key)
     }

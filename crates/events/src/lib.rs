@@ -12,11 +12,11 @@
 //! use tracetui_events::budget::Budget;
 //! use tracetui_events::filter::FilterOptions;
 //! use tracetui_events::pipeline::Disposition;
-//! use tracetui_events::playback::{AtEnd, Playback, Played, Step};
+//! use tracetui_events::playback::{Playback, Played, Step};
 //! use tracetui_events::sink::{FormatName, to_writer};
 //!
 //! let files = ["../../assets/failed-build.ttr".into()];
-//! let mut playback = Playback::open(&files, &FilterOptions::default(), Budget::default(), AtEnd::Stop)?;
+//! let mut playback = Playback::open(&files, &FilterOptions::default(), Budget::default())?;
 //! let mut lines = to_writer(FormatName::Json, stdout());
 //! let mut take = |played: &Played<'_>| lines.event(played.context).map_or(Disposition::Filtered, |()| Disposition::Delivered);
 //! while playback.step(&mut take)? == Step::More {}

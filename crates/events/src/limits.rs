@@ -29,25 +29,19 @@ pub const BPF_CALLER_AFTER_NS: u64 = 1_000_000;
 /// load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;
 
-/// Attachments and detachments that are remembered as reported by a system call. Beyond it, the older half is forgotten and, as far
-/// as it has not ended, counted: its end is missing, and if the inventory also reports it, that counts as another one.
+/// Places where BPF programs are attached, or calls changed that since the last inventory. Beyond it, attachments that calls report are
+/// counted: their ends are missing, and if the inventory also reports them, that counts as other ones.
 pub const BPF_PLACES_KNOWN: usize = 16_384;
 
-/// Bytes of the events of their ends.
+/// Bytes of the events of the ends of attachments that calls report between two inventories.
 pub const BPF_PLACES_BYTES: usize = 4 << 20;
-
-/// Unloaded programs that are remembered until an inventory lacks their attachments. Beyond it, the oldest is forgotten.
-pub const BPF_UNLOADS_KNOWN: usize = 4096;
 
 /// Bytes of the inventory of BPF programs in a trace. Entries beyond it are left out.
 pub const BPF_INVENTORY: usize = 8 << 20;
 
-/// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Also the
-/// places that it remembers from events. Beyond it, the oldest is forgotten.
+/// Loads and attachments of BPF programs whose process a trace remembers, even after that process has exited. Beyond it, the oldest is
+/// forgotten.
 pub const BPF_DOERS: usize = 3072;
-
-/// Bytes of the attach point of an event that attached a program. At most [`BPF_DOERS`] of them are kept.
-pub const BPF_TOLD_PLACE: usize = 256;
 
 /// Memory for the holders of BPF programs and links, in bytes. Holders beyond it are only counted.
 pub const BPF_HOLDERS_BYTES: usize = 2 << 20;
@@ -294,8 +288,8 @@ pub const STATE: (usize, usize) = (16 << 20, 512 << 20);
 /// between two states.
 pub const AHEAD: usize = 2 * STATE_EVERY;
 
-/// Consecutive unreadable bytes of a file that reading skips. Beyond it, the reading ends with the error.
-pub const UNREADABLE: u64 = 64 << 20;
+/// Bytes in which the next block is searched after damage: a file system may show far more zeros than it stores.
+pub const DAMAGED_MAX: u64 = 1 << 30;
 
 /// Unreadable parts of a recording that are listed. Further ones are counted.
 pub const HOLES: usize = 100;
@@ -315,10 +309,6 @@ pub const SCANNED: usize = 16 << 10;
 /// Blocks that a map lists without an index. Beyond it, neighbours are merged.
 pub const BLOCKS_LISTED: usize = 64 << 10;
 
-/// Bytes at the end of a file that are searched for the last header: a block and damaged bytes. If there is no header, the headers
-/// are read from the start of the file.
-pub const TAIL_MAX: u64 = 64 << 20;
-
 /// Bytes of the configuration file. A larger one is refused.
 pub const CONFIG_FILE: u64 = 64 << 10;
 
@@ -334,32 +324,16 @@ pub const FILTER_REGEXES: usize = 128;
 /// Bytes of a compiled regex, and of its cache. A larger regex is an error; a full cache is cleared.
 pub const FILTER_REGEX_SIZE: usize = 1 << 20;
 
-/// Bytes of a file of a Perfetto trace. Beyond it, the next file begins.
-pub const PERFETTO_FILE: u64 = 512 << 20;
-
-/// The approximate memory that such a file takes in the UI of Perfetto, in bytes: [`PERFETTO_EVENT`] for each slice and instant,
-/// and [`PERFETTO_ARGUMENT`] for each argument. Beyond it, the next file begins.
-pub const PERFETTO_MEMORY: u64 = 1 << 30;
-
-/// See [`PERFETTO_MEMORY`].
-pub const PERFETTO_EVENT: u64 = 80;
-
-/// See [`PERFETTO_MEMORY`].
-pub const PERFETTO_ARGUMENT: u64 = 40;
-
-/// Processes in such a file. Beyond it, the next file begins.
+/// Processes in a Perfetto trace. Beyond it, the export fails.
 pub const PERFETTO_PROCESSES: usize = 262_144;
 
-/// Hosts in such a file. Beyond it, the next file begins.
-pub const PERFETTO_HOSTS: usize = 1024;
-
-/// Bytes of memory for the texts that such a file defines once. Further ones are written in full.
+/// Bytes of memory for the texts that a Perfetto trace defines once. Further ones are written in full.
 pub const PERFETTO_INTERNED: usize = 32 << 20;
 
 /// Bytes of the name of a slice or an instant. A longer name is cut, but the argument contains it whole.
 pub const PERFETTO_NAME: usize = 256;
 
-/// Arguments in the command line of a process in such a file.
+/// Arguments in the command line of a process in a Perfetto trace.
 pub const PERFETTO_CMDLINE: usize = 64;
 /// The default of `diff --memory`: bytes of the data about two recordings during their comparison. Further processes and files of a
 /// recording beyond its share are not compared, and differences that they might explain are reported as unknown.
@@ -414,9 +388,6 @@ pub const SYMBOL_UNSIZED: u64 = 256 << 10;
 
 /// Bytes of the names of BPF images. Further images have no name.
 pub const IMAGES_BYTES: usize = 4 << 20;
-
-/// Unloaded BPF images whose names are kept. The oldest is forgotten.
-pub const IMAGES_UNLOADED: usize = 1024;
 
 /// Bytes of an image. A longer one is cut: the kernel makes none (a program has at most a million instructions).
 pub const IMAGE_LENGTH: u32 = 16 << 20;

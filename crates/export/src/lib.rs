@@ -1,5 +1,6 @@
-//! Events as [Parquet](https://parquet.apache.org/docs/file-format/): a row for each event, a column for each field of
-//! any kind. The tables of [`describe`] define the columns.
+//! Events for other programs: as Perfetto traces ([`perfetto`]), and as
+//! [Parquet](https://parquet.apache.org/docs/file-format/): a row for each event, a column for each field of any kind.
+//! The tables of [`describe`] define the columns.
 //!
 //! A column has the name of the key in JSON. Fields of nested objects have the name of the object in front
 //! (`prog.name`: `prog_name`), and fields of several kinds share a column (`ret`). Columns of other kinds are null.
@@ -8,6 +9,7 @@
 //! Rows are written in row groups, so memory is limited.
 
 mod column;
+pub mod perfetto;
 #[cfg(test)]
 #[allow(dead_code, reason = "the lines of text are for the sinks of tracetui_events")]
 #[path = "../../events/src/sink/testing.rs"]
@@ -15,11 +17,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
 use column::{ParquetColumn, Type};
 use parquet::basic::{Compression, Encoding, Repetition, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type as Element};
@@ -180,18 +181,6 @@ fn file<W: Write + Send>(
 #[cfg(test)]
 fn columns() -> io::Result<Vec<String>> {
     Ok(Parquet::new(io::sink(), Options::default())?.columns.into_iter().map(|column| column.name.into()).collect())
-}
-
-/// The metadata `tracetui.NAME` of the Parquet file that ends in these bytes: from its footer on, or more. `None` if it has none.
-pub fn metadata_of(end: &Bytes, name: &str) -> io::Result<Option<String>> {
-    let mut reader = ParquetMetaDataReader::new();
-    // Positions in the file do not matter: nothing but the footer is read.
-    reader.try_parse(end).map_err(io_error)?;
-    let metadata = reader.finish().map_err(io_error)?;
-    let values = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-    let found =
-        values.filter(|value| value.key.strip_prefix("tracetui.") == Some(name)).find_map(|value| value.value.clone());
-    Ok(found)
 }
 
 /// Converts an error. An error of the output itself is returned unchanged.

@@ -9,7 +9,7 @@ use super::confine::{self, Role};
 use super::mounts::{Mount, Mounts};
 use super::open_below;
 use foldhash::HashMap;
-use rustix::fs::{Dir, DirEntry, FileType, Mode, OFlags, openat};
+use rustix::fs::{Dir, DirEntry, FileType, OFlags};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -32,9 +32,6 @@ const VANISHED: usize = 8192;
 
 /// The most names of opened paths in a reading of the tree, half a second of system calls: all cgroups at a depth of eight.
 const NAMES: usize = 1 << 19;
-
-/// The most levels of the hierarchy in one step up. Their path (`../../…`) fits PATH_MAX.
-const LEVELS: usize = 1024;
 
 /// The minimum time between two walks of the tree.
 const WALK_EVERY: Duration = Duration::from_secs(1);
@@ -209,7 +206,8 @@ impl CgroupResolver {
     fn path_of(&mut self, id: CgroupId, opened: io::Result<OwnedFd>) -> Option<Vec<u8>> {
         match opened {
             Ok(cgroup) => {
-                let Ok(link) = link_of(&cgroup) else { return self.first_components(cgroup) };
+                // The kernel writes no path above 4,096 bytes.
+                let link = fs::read_link(format!("/proc/self/fd/{}", cgroup.as_raw_fd())).ok()?;
                 // The link ends with " (deleted)" if the cgroup was removed after it was opened, or if a cgroup has
                 // such a name.
                 let named_so = || fs::symlink_metadata(&link).is_ok_and(|now| now.ino() == id.0);
@@ -226,26 +224,6 @@ impl CgroupResolver {
         }
     }
 
-    /// The path of the nearest ancestor whose path the kernel writes (up to 4,096 bytes), followed by `/…`. The unit and mostly the
-    /// container are in these components.
-    fn first_components(&self, mut cgroup: OwnedFd) -> Option<Vec<u8>> {
-        let (mut levels, flags) = (LEVELS, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC);
-        for _ in 0..LEVELS {
-            let above = openat(&cgroup, "../".repeat(levels), flags, Mode::empty());
-            match above.map(|above| (link_of(&above), above)) {
-                Ok((Ok(link), _)) if levels == 1 => {
-                    let path = self.mount.path_at(link.as_os_str().as_bytes())?;
-                    return Some([&path, "/…".as_bytes()].concat());
-                }
-                Ok((Err(error), above)) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => cgroup = above,
-                // Too far.
-                _ if levels > 1 => levels /= 2,
-                _ => return None,
-            }
-        }
-        None
-    }
-
     fn walk(&mut self, id: CgroupId) -> Option<Vec<u8>> {
         let stale = self.walked.is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
         if stale && !self.found.contains_key(&id) {
@@ -256,26 +234,10 @@ impl CgroupResolver {
     }
 }
 
-fn link_of(open: &OwnedFd) -> io::Result<PathBuf> {
-    fs::read_link(format!("/proc/self/fd/{}", open.as_raw_fd()))
-}
-
 /// The directory of a cgroup, by its path below the mount (`/a/b`, or empty).
 pub(super) fn open_cgroup(mount: &File, below: &[u8]) -> io::Result<OwnedFd> {
-    let mut rest = below.strip_prefix(b"/").unwrap_or(below);
-    let mut dir = None;
-    let open = |dir: Option<OwnedFd>, path: &[u8]| {
-        let (path, flags) = (Path::new(OsStr::from_bytes(path)), OFlags::RDONLY | OFlags::DIRECTORY);
-        dir.map_or_else(|| open_below(mount, path, flags), |dir| open_below(dir, path, flags))
-    };
-    // Paths of cgroups can be longer than those that a system call takes.
-    while rest.len() >= libc::PATH_MAX as usize
-        && let Some(slash) = rest[..libc::PATH_MAX as usize].iter().rposition(|byte| *byte == b'/')
-    {
-        dir = Some(open(dir, &rest[..slash])?);
-        rest = &rest[slash + 1..];
-    }
-    open(dir, rest)
+    let below = below.strip_prefix(b"/").unwrap_or(below);
+    open_below(mount, Path::new(OsStr::from_bytes(below)), OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
 /// The children of a cgroup, with their paths below the mount. The inode numbers of the entries are the ids.
@@ -329,7 +291,6 @@ fn open_by_id(mount: &File, id: CgroupId) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use foldhash::HashSet;
-    use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
 
     #[test]
     fn a_directory_below_the_mount_has_a_path() {
@@ -431,35 +392,6 @@ mod tests {
     impl Drop for Made {
         fn drop(&mut self) {
             let _ = fs::remove_dir(&self.0);
-        }
-    }
-
-    #[test]
-    fn a_path_that_the_kernel_does_not_write_begins_with_its_first_components() {
-        let Some(mut resolver) = resolver() else { return };
-        let Some(top) = Made::new(&resolver, "tracetui test deep.scope") else { return };
-        for (name, depth) in [("d".repeat(200), 24), ("a".to_owned(), 2300)] {
-            let begins = resolver.mount.path_at(top.0.as_os_str().as_bytes()).expect("below the mount");
-            let mut dirs = vec![File::open(&top.0).expect("just made")];
-            while dirs.len() <= depth
-                && mkdirat(&dirs[dirs.len() - 1], &name, Mode::from(0o755)).is_ok()
-                && let Ok(dir) = open_below(&dirs[dirs.len() - 1], Path::new(&name), OFlags::RDONLY | OFlags::DIRECTORY)
-            {
-                dirs.push(dir.into());
-            }
-            if dirs.len() > depth {
-                let id = CgroupId(dirs[depth].metadata().expect("open").ino());
-                let path = resolver.look_up(id).expect("it is there").path;
-                assert!(path.starts_with(&begins) && path.ends_with("/…".as_bytes()), "{}", path.escape_ascii());
-                assert!((4000..4120).contains(&path.len()), "{}", path.len());
-                let (all, is_whole) = resolver.tree();
-                assert!(!is_whole || all.iter().any(|cgroup| cgroup.id == id && cgroup.path.starts_with(&begins)));
-            } else {
-                crate::not_checked("no cgroups so deep");
-            }
-            for dir in dirs.iter().rev().skip(1) {
-                unlinkat(dir, &name, AtFlags::REMOVEDIR).expect("ours");
-            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! The clocks: CLOCK_BOOTTIME, and its offsets to the wall clock and to local time.
 
-use super::{decimal, read_bounded};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,18 +9,12 @@ use tracetui_events::frame::host::Clock;
 use tracetui_events::text::time::{Zone, civil_seconds};
 use tracetui_shared::time::BootNanos;
 
-/// `PROC_TIME_INIT_INO`
-/// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the inum of the
-/// initial time namespace.
-const INITIAL_TIME_NS: &str = "time:[4026531834]";
-
 /// The number of samples. Only the tightest one counts. One would suffice if the thread were never preempted during it.
 const SAMPLES: usize = 8;
 
-/// CLOCK_BOOTTIME of the initial time namespace, as the probes read it. It does not depend on tracetui's time
-/// namespace.
+/// CLOCK_BOOTTIME, as the probes read it: tracetui traces only in the initial time namespace.
 pub fn now_boot() -> BootNanos {
-    BootNanos(boot_ns().saturating_sub(namespace_offset_ns()).max(0) as u64)
+    BootNanos(boot_ns().max(0) as u64)
 }
 
 pub fn now_thread() -> Duration {
@@ -42,7 +35,7 @@ pub fn sample() -> Clock {
         })
         .min_by_key(|(width, _)| *width)
         .unwrap_or_default();
-    Clock { offset_ns: offset + namespace_offset_ns() }
+    Clock { offset_ns: offset }
 }
 
 /// TZ before [`complete_zone`], if that changed it.
@@ -112,30 +105,6 @@ pub fn now_real_ns() -> i64 {
     read_clock(ClockId::Realtime)
 }
 
-/// The offset that tracetui's time namespace adds to CLOCK_BOOTTIME and to the start times in /proc. The probes do not
-/// see it. It is read once, because a process only changes its own time namespace deliberately, and tracetui does not.
-pub fn namespace_offset_ns() -> i64 {
-    static OFFSET: OnceLock<i64> = OnceLock::new();
-    *OFFSET.get_or_init(|| {
-        // The link does not exist on a kernel without time namespaces (before 5.6).
-        match std::fs::read_link("/proc/self/ns/time") {
-            Ok(link) if link.as_os_str() != INITIAL_TIME_NS => {
-                parse_offsets(&read_bounded("/proc/self/timens_offsets", 4096).unwrap_or_default()).unwrap_or(0)
-            }
-            _ => 0,
-        }
-    })
-}
-
-/// Parses the boottime line of /proc/PID/timens_offsets, `boottime SECONDS NANOSECONDS`. Returns nanoseconds.
-pub fn parse_offsets(text: &[u8]) -> Option<i64> {
-    let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"boottime"))?;
-    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
-    let seconds: i64 = decimal(fields.next()?)?;
-    let nanos: i64 = decimal(fields.next()?)?;
-    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
-}
-
 fn boot_ns() -> i64 {
     read_clock(ClockId::Boottime)
 }
@@ -168,18 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn offsets_make_the_wall_clock_and_are_read_to_the_nanosecond() {
+    fn the_offset_makes_the_wall_clock() {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as i64;
         let ours = now_boot().0 as i64 + sample().offset_ns;
         assert!((ours - wall).abs() < 1_000_000_000, "{ours} is not {wall}");
         let differ = (sample().offset_ns - sample().offset_ns).abs();
         assert!(differ < 50_000_000, "{differ} ns");
         assert!(local_offset_s(1_700_000_000).abs() < 86_400);
-        // The namespace offset is read to the nanosecond.
-        let offsets = b"monotonic           7         8\nboottime          -2         5\n";
-        assert_eq!(parse_offsets(offsets), Some(-1_999_999_995));
-        assert_eq!(parse_offsets(b"boottime 99999999999999999 0\n"), None);
-        assert_eq!(parse_offsets(b"boottime"), None);
-        assert_eq!(parse_offsets(b""), None);
     }
 }

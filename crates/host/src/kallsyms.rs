@@ -3,10 +3,9 @@
 use super::background::{Pace, Pieces};
 use super::clock::{now_boot, now_thread};
 use super::confine::{self, Role};
-use super::machine::effective_capabilities;
 use super::{decimal, read_bounded};
 use memchr::{memchr, memrchr};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -26,7 +25,7 @@ const BYTES: u64 = 32 << 10;
 /// The minimum size of a page in bytes.
 const PAGE: u64 = 4096;
 
-/// The maximum number of bytes read from /proc/sys and /proc/thread-self/status.
+/// The maximum number of bytes read from /proc/sys.
 const VALUE_MAX: u64 = 16 << 10;
 
 /// Reads the symbols on request, on a separate thread.
@@ -283,11 +282,10 @@ fn unreadable(error: &io::Error) -> Unavailable {
 /// [kernel/ksyms_common.c](https://elixir.bootlin.com/linux/v6.12/source/kernel/ksyms_common.c)).
 fn why_hidden() -> Unavailable {
     let restrict = read_bounded("/proc/sys/kernel/kptr_restrict", VALUE_MAX).ok();
-    let status = read_bounded("/proc/thread-self/status", VALUE_MAX).ok();
-    let capabilities = status.and_then(|status| effective_capabilities(&status));
+    let held = capabilities(None).ok().map(|held| held.effective);
     match restrict.and_then(|text| decimal::<i32>(text.trim_ascii())) {
         Some(2..) => Unavailable::KptrRestrict,
-        _ if capabilities.is_some_and(|held| !held.contains(CapabilitySet::SYSLOG)) => Unavailable::NoCapability,
+        _ if held.is_some_and(|held| !held.contains(CapabilitySet::SYSLOG)) => Unavailable::NoCapability,
         _ => Unavailable::Hidden,
     }
 }

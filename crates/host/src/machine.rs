@@ -1,10 +1,11 @@
 //! The machine: its name, its kernel, and the properties that affect tracing.
 
 use super::lockdown;
+use super::maps;
 use super::own_id;
 use super::procfs::{self, Unusable};
 use super::{decimal, read_bounded, trimmed};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, capabilities};
 use std::ffi::CStr;
 use std::path::Path;
 use tracetui_events::frame::host::Host;
@@ -18,6 +19,9 @@ const VALUE_MAX: u64 = 4096;
 /// ([include/linux/proc_ns.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/proc_ns.h)): the initial user
 /// namespace. BPF checks capabilities only in this namespace.
 const INITIAL_USER_NS: &str = "user:[4026531837]";
+
+/// `PROC_TIME_INIT_INO`: the initial time namespace, whose times the probes read.
+const INITIAL_TIME_NS: &str = "time:[4026531834]";
 
 /// The process id of kthreadd, the parent of all kernel threads, in the initial pid namespace.
 const KTHREADD: u32 = 2;
@@ -86,12 +90,6 @@ pub fn capability_names(set: CapabilitySet) -> impl Iterator<Item = String> {
     set.iter_names().map(|(name, _)| format!("CAP_{name}"))
 }
 
-/// Parses the `CapEff` line of /proc/PID/status.
-pub fn effective_capabilities(status: &[u8]) -> Option<CapabilitySet> {
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"CapEff:"))?;
-    u64::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 16).ok().map(CapabilitySet::from_bits_retain)
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub uname: Uname,
@@ -106,17 +104,20 @@ pub struct Machine {
     pub own: Result<Tgid, Unusable>,
     /// Whether tracetui is in the initial user namespace; true if unknown.
     pub initial_user_ns: bool,
-    /// Effective capabilities; `None` without /proc.
+    /// Whether tracetui is in the initial time namespace; true if unknown.
+    pub initial_time_ns: bool,
+    /// Effective capabilities; `None` if unknown.
     pub capabilities: Option<CapabilitySet>,
     /// Whether /proc hides other users' processes from tracetui (`hidepid`). This is tested with a process that always
     /// exists.
     pub hides_processes: bool,
-    /// The lockdown mode. `None` if the kernel has no lockdown. If securityfs is not mounted, only
-    /// [`Confidentiality`](Lockdown::Confidentiality) can be detected, by a test.
+    /// The lockdown mode. `None` if it is unknown, and not confidentiality.
     pub lockdown: Option<Lockdown>,
-    pub has_sysfs: bool,
     /// Whether the kernel offers its BTF (/sys/kernel/btf/vmlinux).
     pub has_btf: bool,
+    /// Whether the kernel has the BPF ring buffer; `None` if unknown.
+    pub ring_buffer: Option<bool>,
+    pub is_root: bool,
     /// /proc/sys/kernel/kptr_restrict: 0, 1 or 2. With 2, symbols have no addresses, even for root.
     pub kptr_restrict: Option<i32>,
 }
@@ -128,20 +129,24 @@ impl Machine {
         let value = |path: &str| read_bounded(path, VALUE_MAX).ok();
         let number = |path: &str| value(path).and_then(|text| decimal(text.trim_ascii()));
         let own = procfs::initial_self();
+        let is_in = |kind: &str, initial: &str| {
+            std::fs::read_link(format!("/proc/self/ns/{kind}")).map_or(true, |ns| ns.as_os_str() == initial)
+        };
         Machine {
             boot_id: value("/proc/sys/kernel/random/boot_id").map(|text| trimmed(&text)).unwrap_or_default(),
             cpus: possible_cpus(),
             pid_ns: procfs::namespace("/proc/self", "pid").unwrap_or_default(),
             hides_processes: own.is_ok() && !procfs::lives(KTHREADD),
             own,
-            initial_user_ns: std::fs::read_link("/proc/self/ns/user")
-                .map_or(true, |ns| ns.as_os_str() == INITIAL_USER_NS),
-            capabilities: value("/proc/thread-self/status").and_then(|text| effective_capabilities(&text)),
+            initial_user_ns: is_in("user", INITIAL_USER_NS),
+            initial_time_ns: is_in("time", INITIAL_TIME_NS),
+            capabilities: capabilities(None).ok().map(|held| held.effective),
             lockdown: value("/sys/kernel/security/lockdown")
                 .and_then(|text| Lockdown::parse(&text))
                 .or_else(|| lockdown::reads_are_refused()?.then_some(Lockdown::Confidentiality)),
-            has_sysfs: Path::new("/sys/kernel").exists(),
             has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            ring_buffer: maps::ring_buffer(),
+            is_root: rustix::process::geteuid().is_root(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
             uname,
         }
@@ -165,13 +170,8 @@ impl Machine {
 /// ([include/linux/cpumask.h](https://elixir.bootlin.com/linux/v6.12/source/include/linux/cpumask.h)).
 pub(crate) fn possible_cpus() -> u32 {
     let listed = read_bounded("/sys/devices/system/cpu/possible", VALUE_MAX).ok().and_then(|text| parse_cpus(&text));
-    listed.map_or_else(configured_cpus, |cpus| cpus.len() as u32)
-}
-
-fn configured_cpus() -> u32 {
-    // SAFETY: sysconf(3) takes and returns numbers, so it accesses no memory.
-    let configured = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    u32::try_from(configured).unwrap_or(1).max(1)
+    let available = || std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+    listed.map_or_else(available, |cpus| cpus.len() as u32)
 }
 
 /// The numbers in a list of CPUs: `0-3,8,10-11`. `None` if it is not such a list, or has a number above [`limits::CPUS`].
@@ -227,11 +227,9 @@ mod tests {
         assert_eq!(Lockdown::parse(b"none integrity [confidentiality]\n"), Some(Lockdown::Confidentiality));
         assert_eq!(Lockdown::parse(b"none integrity [secrecy]\n"), None);
         assert_eq!(Lockdown::parse(b"none\n"), None);
-        let status = b"CapPrm:\tffffffffffffffff\nCapEff:\t000000c000000004\nCapBnd:\t0\n";
-        let capabilities = effective_capabilities(status).expect("well formed");
-        let names: Vec<_> = capability_names(capabilities).collect();
+        let held = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::PERFMON | CapabilitySet::BPF;
+        let names: Vec<_> = capability_names(held).collect();
         assert_eq!(names, ["CAP_DAC_READ_SEARCH", "CAP_PERFMON", "CAP_BPF"]);
-        assert_eq!(effective_capabilities(b"CapEff:\tnone\n"), None);
     }
 
     #[test]
@@ -255,7 +253,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(bytes: Vec<u8>, text in "[0-9,a-zA-Z:\\[\\] .-]{0,60}") {
-            let _ = (Lockdown::parse(&bytes), effective_capabilities(&bytes), parse_cpus(&bytes));
+            let _ = (Lockdown::parse(&bytes), parse_cpus(&bytes));
             let _ = (Lockdown::parse(text.as_bytes()), parse_release(&text), parse_cpus(text.as_bytes()));
         }
     }

@@ -1,34 +1,17 @@
-//! Creates and freezes maps. Also tests, by creating a map, whether maps count against locked memory and whether ring
-//! buffers exist.
+//! Creates and freezes maps. Also tests, by creating a map, whether ring buffers exist.
 
 use super::bpf::{bpf, bpf_fd, number};
 use rustix::param::page_size;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Whether the kernel has the BPF ring buffer (5.8+). `None` if no map can be created at all.
 pub(crate) fn ring_buffer() -> Option<bool> {
-    match make_ring() {
-        Ok(()) => Some(true),
+    match NewMap::ring(u32::try_from(page_size()).unwrap_or(4096)).create() {
+        Ok(_) => Some(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Some(false),
         Err(_) => None,
-    }
-}
-
-/// Whether maps count against the limit of locked memory, as before 5.11. Later kernels charge them to the cgroup.
-/// `None` if no map can be created. The limit is 0 during the test, so no other thread may lock memory meanwhile.
-pub(crate) fn are_locked() -> Option<bool> {
-    make_ring().ok()?;
-    let limit = getrlimit(Resource::Memlock);
-    // The soft limit may have any value up to the hard one.
-    setrlimit(Resource::Memlock, Rlimit { current: Some(0), ..limit }).ok()?;
-    let made = make_ring();
-    let _ = setrlimit(Resource::Memlock, limit);
-    match made {
-        Ok(()) => Some(false),
-        Err(error) => (error.raw_os_error() == Some(libc::EPERM)).then_some(true),
     }
 }
 
@@ -117,25 +100,4 @@ pub fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
         frozen = freeze();
     }
     frozen
-}
-
-/// Creates a ring buffer of one page, and drops it.
-fn make_ring() -> io::Result<()> {
-    NewMap::ring(u32::try_from(page_size()).unwrap_or(4096)).create().map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_of_locked_memory_is_as_it_was() {
-        let before = getrlimit(Resource::Memlock);
-        let answers = (ring_buffer(), are_locked());
-        assert_eq!(getrlimit(Resource::Memlock), before);
-        match answers {
-            (None, None) => crate::not_checked("this user may make no map"),
-            (ring, _) => assert_eq!(ring, Some(true), "no kernel that tracetui runs on lacks it"),
-        }
-    }
 }

@@ -21,18 +21,9 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps `len` bytes from byte `offset` on, a multiple of the page size; to be written as well if `writable`.
     pub fn new(fd: BorrowedFd<'_>, offset: usize, len: usize, writable: bool) -> Result<Mapping, Errno> {
-        let write = if writable { ProtFlags::WRITE } else { ProtFlags::empty() };
-        Mapping::map(fd, offset, len, ProtFlags::READ | write, MapFlags::SHARED)
-    }
-
-    /// Maps the first `len` bytes for reading alone.
-    pub(crate) fn private(fd: BorrowedFd<'_>, len: usize) -> Result<Mapping, Errno> {
-        Mapping::map(fd, 0, len, ProtFlags::READ, MapFlags::PRIVATE)
-    }
-
-    fn map(fd: BorrowedFd<'_>, offset: usize, len: usize, access: ProtFlags, how: MapFlags) -> Result<Mapping, Errno> {
+        let access = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         // SAFETY: the kernel chooses the address, so the new mapping replaces no other one.
-        let at = unsafe { mmap(std::ptr::null_mut(), len, access, how, fd, offset as u64) }?;
+        let at = unsafe { mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, offset as u64) }?;
         Ok(Mapping { at: NonNull::new(at.cast()).ok_or(Errno::NOMEM)?, len })
     }
 

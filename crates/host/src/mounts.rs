@@ -1,10 +1,7 @@
 //! The mounts of tracetui's mount namespace, and ways to them that wait for no other file system.
 
 use super::{decimal, read_bounded};
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, major, minor, openat, openat2, readlinkat,
-    statx,
-};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io;
@@ -104,50 +101,6 @@ impl Mounts {
 fn number_of(file: &OwnedFd, name: &[u8]) -> io::Result<Option<u64>> {
     let info = read_bounded(format!("/proc/self/fdinfo/{}", file.as_raw_fd()), 1024)?;
     Ok(info.split(|byte| *byte == b'\n').find_map(|line| decimal(line.strip_prefix(name)?.trim_ascii())))
-}
-
-/// A file with the numbers that events have. It is held open, so no other file gets its inode number.
-#[derive(Debug)]
-pub struct HeldFile {
-    _file: OwnedFd,
-    /// Its device and inode in stat(2).
-    pub stat: (u64, u64),
-    /// `i_sb->s_dev`: 12 bits of the major number, then 20 bits of the minor number.
-    pub device: u32,
-    /// `i_ino`.
-    pub ino: u64,
-    /// Its path without symbolic links.
-    pub path: Vec<u8>,
-    pub is_directory: bool,
-}
-
-impl HeldFile {
-    /// The file at a path. `None` if it is one of `known`.
-    pub fn open(path: &Path, known: &[(u64, u64)]) -> io::Result<Option<HeldFile>> {
-        let file = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let status = fstat(&file)?;
-        let stat = (status.st_dev, status.st_ino);
-        if known.contains(&stat) {
-            return Ok(None);
-        }
-        // On Btrfs, stat(2) shows another device than the kernel has.
-        let mount = number_of(&file, b"mnt_id:")?;
-        let mounts = Mounts::read()?.0;
-        let mount = mounts.iter().find(|of| Some(of.number) == mount);
-        let device = mount.and_then(|mount| {
-            let mut numbers = mount.device.split(|byte| *byte == b':');
-            Some(decimal::<u32>(numbers.next()?)? << 20 | decimal::<u32>(numbers.next()?)?)
-        });
-        Ok(Some(HeldFile {
-            stat,
-            device: device.unwrap_or(major(stat.0) << 20 | minor(stat.0)),
-            // The line exists from 5.14 on.
-            ino: number_of(&file, b"ino:")?.unwrap_or(stat.1),
-            path: readlinkat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())?.into_bytes(),
-            is_directory: FileType::from_raw_mode(status.st_mode) == FileType::Directory,
-            _file: file,
-        }))
-    }
 }
 
 /// A file found by a path below a root directory, not opened, with its device and inode.

@@ -1,61 +1,9 @@
-//! Checks whether the machine and the privileges allow tracing, and gives remedies. It is a pure function from facts to
-//! causes. Every command that traces reports the causes before it starts, and `doctor` always does.
+//! Checks whether the machine and the privileges allow tracing, and gives remedies. It is a pure function from the machine's
+//! properties to causes. Every command that traces reports the causes before it starts, and `doctor` always does.
 
 use super::machine::{Lockdown, Machine, capability_names};
-use super::maps;
 use crate::arch;
 use rustix::thread::CapabilitySet;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BtfSource {
-    Kernel,
-    /// A file (`--btf`), because the kernel has no BTF.
-    File,
-    /// None: the kernel has no BTF.
-    Nowhere,
-    /// None: sysfs, which contains the kernel's BTF, is not mounted.
-    NoSysfs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// Whether the probes support the machine's architecture, and this binary was built for it.
-    pub arch_known: bool,
-    /// Whether the kernel has the BPF ring buffer; `None` if unknown.
-    pub ring_buffer: Option<bool>,
-    /// Whether BPF maps count against the limit of locked memory; `None` if unknown.
-    pub maps_are_locked: Option<bool>,
-    pub capabilities: Option<CapabilitySet>,
-    pub initial_user_ns: bool,
-    pub initial_pid_ns: bool,
-    pub hides_processes: bool,
-    pub lockdown: Option<Lockdown>,
-    pub btf: BtfSource,
-    pub is_root: bool,
-}
-
-impl Facts {
-    /// The facts of a machine. `btf_file`: whether the user specified a BTF file.
-    pub fn of(machine: &Machine, btf_file: bool) -> Facts {
-        Facts {
-            arch_known: arch::here().is_some_and(|arch| arch.name == machine.uname.machine),
-            ring_buffer: maps::ring_buffer(),
-            maps_are_locked: maps::are_locked(),
-            capabilities: machine.capabilities,
-            initial_user_ns: machine.initial_user_ns,
-            initial_pid_ns: machine.own.is_ok(),
-            hides_processes: machine.hides_processes,
-            lockdown: machine.lockdown,
-            btf: match (machine.has_btf, btf_file) {
-                (true, _) => BtfSource::Kernel,
-                (false, true) => BtfSource::File,
-                (false, false) if machine.has_sysfs => BtfSource::Nowhere,
-                (false, false) => BtfSource::NoSysfs,
-            },
-            is_root: rustix::process::geteuid().is_root(),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -82,12 +30,13 @@ impl std::fmt::Display for Cause {
     }
 }
 
-/// The causes, fatal ones first. Empty if everything works, although single probes may still fail to attach.
-pub fn verdict(facts: &Facts) -> Vec<Cause> {
+/// The causes, fatal ones first. Empty if everything works, although single probes may still fail to attach. `btf_file`: whether the
+/// user specified a BTF file.
+pub fn verdict(machine: &Machine, btf_file: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
-    kernel(facts, &mut causes);
-    namespaces(facts, &mut causes);
-    capabilities(facts, &mut causes);
+    kernel(machine, btf_file, &mut causes);
+    namespaces(machine, &mut causes);
+    capabilities(machine, &mut causes);
     causes.sort_by_key(|cause| cause.severity);
     causes
 }
@@ -110,53 +59,52 @@ fn partial(what: &str, remedy: &str) -> Cause {
     Cause { severity: Severity::Partial, ..fatal(what, remedy) }
 }
 
-fn kernel(facts: &Facts, causes: &mut Vec<Cause>) {
-    if !facts.arch_known {
+fn kernel(machine: &Machine, btf_file: bool, causes: &mut Vec<Cause>) {
+    if arch::here().is_none_or(|arch| arch.name != machine.uname.machine) {
         causes.push(fatal(
             "tracing is supported on x86-64 and aarch64 only",
             "run the binary that was built for this machine's architecture",
         ));
     }
-    if facts.ring_buffer == Some(false) {
+    if machine.ring_buffer == Some(false) {
         causes.push(fatal("the kernel has no BPF ring buffer", "boot Linux 5.8 or later"));
     }
-    if facts.lockdown == Some(Lockdown::Confidentiality) {
+    if machine.lockdown == Some(Lockdown::Confidentiality) {
         causes.push(fatal(
             "kernel lockdown (confidentiality): BPF programs cannot read kernel memory",
             "boot without lockdown=confidentiality (lockdown=integrity works)",
         ));
     }
-    match facts.btf {
-        BtfSource::Kernel => {}
-        BtfSource::File => causes.push(partial(
+    match (machine.has_btf, btf_file) {
+        (true, _) => {}
+        (false, true) => causes.push(partial(
             "the kernel has no BTF of its own: only probes that do not need it can attach",
             "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
         )),
-        BtfSource::Nowhere => causes.push(fatal(
+        (false, false) => causes.push(fatal(
             "the kernel has no BTF (/sys/kernel/btf/vmlinux): its field offsets are unknown",
-            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or give the BTF of this kernel: --btf FILE",
-        )),
-        BtfSource::NoSysfs => causes.push(fatal(
-            "/sys is not mounted: the kernel's BTF (/sys/kernel/btf/vmlinux) cannot be read",
-            "mount it: sudo mount -t sysfs sysfs /sys",
+            "mount /sys, boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or give the BTF of this kernel: --btf FILE",
         )),
     }
 }
 
-fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
-    if !facts.initial_user_ns {
+fn namespaces(machine: &Machine, causes: &mut Vec<Cause>) {
+    if !machine.initial_user_ns {
         causes.push(fatal(
             "not in the initial user namespace: capabilities here do not permit BPF",
             "run as root on the host, not in a rootless container",
         ));
     }
-    if !facts.initial_pid_ns {
+    if !machine.initial_time_ns {
+        causes.push(fatal("not in the initial time namespace: times would be wrong", "run on the host"));
+    }
+    if machine.own.is_err() {
         causes.push(partial(
             "/proc does not show the host's processes: processes started before the trace are unknown",
             "run on the host, or in a container with its pid namespace: docker run --pid=host",
         ));
     }
-    if facts.hides_processes {
+    if machine.hides_processes {
         causes.push(partial(
             "/proc hides other users' processes (hidepid): those started before the trace are unknown, even to --tree",
             "run as root (sudo tracetui), or make /proc show them: sudo mount -o remount,hidepid=0 /proc",
@@ -164,10 +112,10 @@ fn namespaces(facts: &Facts, causes: &mut Vec<Cause>) {
     }
 }
 
-fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
+fn capabilities(machine: &Machine, causes: &mut Vec<Cause>) {
     // If unknown, an attempt shows which capability is missing. In another user namespace, the capabilities have no
     // meaning for BPF.
-    let Some(held) = facts.capabilities.filter(|_| facts.initial_user_ns) else { return };
+    let Some(held) = machine.capabilities.filter(|_| machine.initial_user_ns) else { return };
     let mut lacks = |wanted: CapabilitySet, severity, why: &str, remedy: &str| {
         for name in capability_names(wanted - held) {
             let what = format!("missing {name}: {why}");
@@ -178,7 +126,7 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     // [`bpf_capable`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/capability.h),
     // [`perfmon_capable`](https://elixir.bootlin.com/linux/v6.12/source/include/linux/capability.h).
     if !held.contains(CapabilitySet::SYS_ADMIN) {
-        let remedy = if facts.is_root { TO_ROOT } else { SETCAP };
+        let remedy = if machine.is_root { TO_ROOT } else { SETCAP };
         lacks(CapabilitySet::BPF, Severity::Fatal, "cannot load BPF programs", remedy);
         lacks(CapabilitySet::PERFMON, Severity::Fatal, "cannot attach BPF programs or read kernel memory", remedy);
     }
@@ -186,87 +134,75 @@ fn capabilities(facts: &Facts, causes: &mut Vec<Cause>) {
     lacks(CapabilitySet::SYS_PTRACE, Severity::Partial, files_of_others, AS_ROOT);
     let cgroups = "new cgroups are found by polling, at most once a second";
     lacks(CapabilitySet::DAC_READ_SEARCH, Severity::Partial, cgroups, AS_ROOT);
-    if facts.maps_are_locked == Some(true) {
-        let memlock = "the locked memory limit may be too low for the ring buffer";
-        lacks(CapabilitySet::SYS_RESOURCE, Severity::Partial, memlock, "raise it: ulimit -l unlimited");
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Uname;
+    use crate::procfs::Unusable;
+    use tracetui_shared::id::Tgid;
 
-    const ROOT: Facts = Facts {
-        arch_known: true,
-        ring_buffer: Some(true),
-        maps_are_locked: Some(false),
-        capabilities: Some(CapabilitySet::all()),
-        initial_user_ns: true,
-        initial_pid_ns: true,
-        hides_processes: false,
-        lockdown: Some(Lockdown::Integrity),
-        btf: BtfSource::Kernel,
-        is_root: false,
-    };
+    fn root() -> Machine {
+        Machine {
+            uname: Uname { machine: std::env::consts::ARCH.to_owned(), ..Uname::default() },
+            own: Ok(Tgid(1)),
+            initial_user_ns: true,
+            initial_time_ns: true,
+            capabilities: Some(CapabilitySet::all()),
+            hides_processes: false,
+            lockdown: Some(Lockdown::Integrity),
+            has_btf: true,
+            ring_buffer: Some(true),
+            is_root: false,
+            ..Machine::read()
+        }
+    }
 
-    fn missing(facts: &Facts, severity: Severity) -> Vec<String> {
-        let causes = verdict(facts).into_iter().filter(|cause| cause.severity == severity);
+    fn missing(machine: &Machine, severity: Severity) -> Vec<String> {
+        let causes = verdict(machine, false).into_iter().filter(|cause| cause.severity == severity);
         causes.map(|cause| cause.missing.unwrap_or_default()).collect()
     }
 
-    fn check_fatal(facts: Facts, says: &str) {
-        let causes = verdict(&facts);
+    fn check_fatal(machine: &Machine, says: &str) {
+        let causes = verdict(machine, false);
         assert!(is_fatal(&causes) && causes[0].to_string().contains(says), "{causes:?}");
     }
 
     #[test]
     fn causes_are_fatal_partial_or_none_and_one_line_each() {
         // Root on a usual machine has no cause.
-        assert_eq!(verdict(&ROOT), []);
+        assert_eq!(verdict(&root(), false), []);
         // Unknown facts are no cause.
-        let facts = Facts { ring_buffer: None, maps_are_locked: None, capabilities: None, lockdown: None, ..ROOT };
-        assert_eq!(verdict(&facts), []);
+        let unknown = Machine { ring_buffer: None, capabilities: None, lockdown: None, ..root() };
+        assert_eq!(verdict(&unknown, false), []);
         // A user without capabilities gets a cause for each.
-        let facts = Facts { capabilities: Some(CapabilitySet::empty()), ..ROOT };
-        assert_eq!(missing(&facts, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(missing(&facts, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
-        check_fatal(facts, "CAP_BPF");
-        check_fatal(facts, "setcap cap_bpf,cap_perfmon=ep");
-        check_fatal(Facts { is_root: true, ..facts }, "--cap-add BPF");
+        let none = Machine { capabilities: Some(CapabilitySet::empty()), ..root() };
+        assert_eq!(missing(&none, Severity::Fatal), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(missing(&none, Severity::Partial), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
+        check_fatal(&none, "CAP_BPF");
+        check_fatal(&none, "setcap cap_bpf,cap_perfmon=ep");
+        check_fatal(&Machine { is_root: true, ..none.clone() }, "--cap-add BPF");
         // The two granted capabilities suffice to trace.
-        let held = CapabilitySet::BPF | CapabilitySet::PERFMON;
-        assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
-        let held = CapabilitySet::SYS_ADMIN;
-        assert!(!is_fatal(&verdict(&Facts { capabilities: Some(held), ..ROOT })));
+        for held in [CapabilitySet::BPF | CapabilitySet::PERFMON, CapabilitySet::SYS_ADMIN] {
+            assert!(!is_fatal(&verdict(&Machine { capabilities: Some(held), ..root() }, false)));
+        }
         // Unfit kernels are refused with a remedy.
-        check_fatal(Facts { lockdown: Some(Lockdown::Confidentiality), ..ROOT }, "lockdown=confidentiality");
-        check_fatal(Facts { ring_buffer: Some(false), ..ROOT }, "5.8");
-        check_fatal(Facts { btf: BtfSource::Nowhere, ..ROOT }, "--btf FILE");
-        check_fatal(Facts { btf: BtfSource::NoSysfs, ..ROOT }, "mount -t sysfs");
-        check_fatal(Facts { arch_known: false, ..ROOT }, "x86-64");
-        check_fatal(
-            Facts { initial_user_ns: false, capabilities: Some(CapabilitySet::empty()), ..ROOT },
-            "user namespace",
-        );
+        let lockdown = Some(Lockdown::Confidentiality);
+        check_fatal(&Machine { lockdown, ..root() }, "lockdown=confidentiality");
+        check_fatal(&Machine { ring_buffer: Some(false), ..root() }, "5.8");
+        check_fatal(&Machine { has_btf: false, ..root() }, "--btf FILE");
+        check_fatal(&Machine { uname: Uname::default(), ..root() }, "x86-64");
+        check_fatal(&Machine { initial_user_ns: false, ..none.clone() }, "user namespace");
+        check_fatal(&Machine { initial_time_ns: false, ..root() }, "time namespace");
         // Lesser causes leave tracing possible.
-        let lesser = Facts { btf: BtfSource::File, initial_pid_ns: false, hides_processes: true, ..ROOT };
-        let causes = verdict(&lesser);
+        let own = Err(Unusable::NotMounted);
+        let lesser = Machine { has_btf: false, own: own.clone(), hides_processes: true, ..root() };
+        let causes = verdict(&lesser, true);
         assert!(causes.len() == 3 && !is_fatal(&causes), "{causes:?}");
-        // The limit of locked memory counts where maps are locked.
-        let held = Some(!CapabilitySet::SYS_RESOURCE);
-        assert_eq!(verdict(&Facts { capabilities: held, ..ROOT }), []);
-        let old = Facts { capabilities: held, maps_are_locked: Some(true), ..ROOT };
-        assert_eq!(missing(&old, Severity::Partial), ["CAP_SYS_RESOURCE"]);
-        let worst = Facts {
-            arch_known: false,
-            ring_buffer: Some(false),
-            capabilities: Some(CapabilitySet::empty()),
-            initial_pid_ns: false,
-            lockdown: Some(Lockdown::Confidentiality),
-            btf: BtfSource::Nowhere,
-            ..ROOT
-        };
-        let causes = verdict(&worst);
+        let worst =
+            Machine { uname: Uname::default(), ring_buffer: Some(false), own, lockdown, has_btf: false, ..none };
+        let causes = verdict(&worst, false);
         assert!(causes.iter().all(|cause| !cause.to_string().contains('\n') && !cause.remedy.is_empty()));
         assert!(causes.is_sorted_by_key(|cause| cause.severity));
     }

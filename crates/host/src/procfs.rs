@@ -6,8 +6,7 @@
 //!
 //! Only the arguments are in the memory of the process, which can delay their read forever ([`Arguments`]).
 
-use super::{clock, decimal, read_bounded};
-use foldhash::HashMap;
+use super::{decimal, read_bounded};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat, readlinkat_raw};
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -70,13 +69,6 @@ pub fn initial_self() -> Result<Tgid, Unusable> {
     } else {
         Err(Unusable::Foreign { ours: ours.0 })
     }
-}
-
-/// The id of a process in the outermost pid namespace that the mounted /proc knows: the first number of `NStgid`.
-pub fn outer_tgid(pid: i32) -> Option<u32> {
-    let status = read_bounded(format!("/proc/{pid}/status"), FIELDS_MAX as u64).ok()?;
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NStgid:"))?;
-    line.split(u8::is_ascii_whitespace).find(|number| !number.is_empty()).and_then(decimal)
 }
 
 /// The inum of a namespace of the process or thread with this directory in /proc. `kind`: `pid`, `net`.
@@ -147,9 +139,6 @@ pub struct Scanner {
     /// `None`: environments are not read.
     keeper: Option<Keeper>,
     tick_ns: u64,
-    /// The offset that tracetui's time namespace adds to the start times in /proc. If it is not a whole number of
-    /// ticks, start times from /proc do not match the clock ticks of the probes. Only exact ones match.
-    boot_offset_ns: i64,
 }
 
 impl Scanner {
@@ -157,7 +146,7 @@ impl Scanner {
     pub fn new() -> Result<Scanner, Unusable> {
         initial_self()?;
         let tick_ns = 1_000_000_000 / clock_ticks_per_second();
-        Ok(Scanner { memory: RefCell::default(), keeper: None, tick_ns, boot_offset_ns: clock::namespace_offset_ns() })
+        Ok(Scanner { memory: RefCell::default(), keeper: None, tick_ns })
     }
 
     /// The same scanner, which also reads environments.
@@ -170,7 +159,7 @@ impl Scanner {
         self.memory.borrow().unread
     }
 
-    /// Passes every process to `take`, parents before their children, until `take` returns `false`. Processes are read
+    /// Passes every process to `take`, by start, until `take` returns `false`. Processes are read
     /// one at a time, so memory use is small. `exact` returns the start of a process in nanoseconds (`start_boottime`
     /// of its leader). If that is unknown, or belongs to another process with the same id, the start is taken from
     /// /proc, rounded down to the clock tick.
@@ -191,7 +180,8 @@ impl Scanner {
                 Err(_) => {}
             }
         }
-        for tgid in parents_first(&kin) {
+        kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
+        for Listed { tgid, .. } in kin {
             if let Some(seed) = self.process(tgid, &exact)
                 && !take(seed)
             {
@@ -253,7 +243,7 @@ impl Scanner {
     }
 
     fn start(&self, ticks: u64, exact: Option<BootNanos>) -> (BootNanos, bool) {
-        let cut = cut_start(ticks, self.tick_ns, self.boot_offset_ns);
+        let cut = ticks.saturating_mul(self.tick_ns);
         match exact {
             Some(exact) if exact.0.wrapping_sub(cut) < self.tick_ns => (exact, true),
             _ => (BootNanos(cut), false),
@@ -297,12 +287,7 @@ pub fn runs(tgid: Tgid, start: BootNanos) -> bool {
 /// The start of the calling process, rounded down to a clock tick.
 pub fn own_start() -> Option<BootNanos> {
     let stat = Stat::parse(&read_bounded("/proc/self/stat", FIELDS_MAX as u64).ok()?)?;
-    Some(BootNanos(cut_start(stat.start_ticks, TICK_NS, clock::namespace_offset_ns())))
-}
-
-/// A start in /proc, as the probes see it.
-fn cut_start(ticks: u64, tick_ns: u64, boot_offset_ns: i64) -> u64 {
-    ticks.saturating_mul(tick_ns).saturating_add_signed(boot_offset_ns.saturating_neg())
+    Some(BootNanos(stat.start_ticks.saturating_mul(TICK_NS)))
 }
 
 fn stat_of(tgid: Tgid) -> io::Result<Stat> {
@@ -392,27 +377,6 @@ fn terminated(mut cmdline: Vec<u8>) -> Vec<u8> {
     cmdline
 }
 
-/// Sorts by start. Parents come before their children even if their starts are equal (the same tick, with ids that
-/// wrapped around).
-fn parents_first(kin: &[Listed]) -> Vec<Tgid> {
-    let mut kin = kin.to_vec();
-    kin.sort_by_key(|kin| (kin.start_ticks, kin.tgid));
-    let place: HashMap<Tgid, usize> = kin.iter().enumerate().map(|(i, kin)| (kin.tgid, i)).collect();
-    let mut order = Vec::with_capacity(kin.len());
-    let mut placed = vec![false; kin.len()];
-    let mut line = Vec::new();
-    for first in 0..kin.len() {
-        let mut next = Some(first);
-        // Entries are marked on the way up, because ids that were reused during the scan can form a cycle.
-        while let Some(here) = next.filter(|here| !std::mem::replace(&mut placed[*here], true)) {
-            line.push(here);
-            next = place.get(&kin[here].ppid).copied();
-        }
-        order.extend(line.drain(..).rev().map(|i| kin[i].tgid));
-    }
-    order
-}
-
 /// The first `most` bytes of a file. A read of a /proc file returns all available data, so a short read is the last
 /// one.
 fn read_file(mut file: File, most: usize) -> io::Result<Vec<u8>> {
@@ -471,6 +435,7 @@ impl ProcessDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use proptest::prelude::*;
     use std::process::{Command, Stdio};
 
@@ -522,21 +487,9 @@ mod tests {
     }
 
     #[test]
-    fn parents_come_first_also_within_a_tick() {
-        let kin = |(tgid, ppid, start_ticks)| Listed { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
-        let order = |of: [(u32, u32, u64); 3]| parents_first(&of.map(kin)).iter().map(|t| t.0).collect::<Vec<_>>();
-        assert_eq!(order([(9, 5, 3), (5, 1, 2), (1, 0, 1)]), [1, 5, 9]);
-        // 301 was forked by 30000 after the ids wrapped around, in the same tick.
-        assert_eq!(order([(301, 30000, 5), (30000, 1, 5), (1, 0, 1)]), [1, 30000, 301]);
-        assert_eq!(order([(2, 3, 1), (3, 2, 1), (4, 4, 1)]), [3, 2, 4]);
-        // On this machine too.
+    fn a_scan_ends_when_no_more_is_wanted() {
         let Some(scanner) = scanner() else { return };
-        let seeds = seeds(&scanner);
-        let place: HashMap<Tgid, usize> = seeds.iter().enumerate().map(|(i, seed)| (seed.tgid, i)).collect();
-        for (i, seed) in seeds.iter().enumerate() {
-            assert!(place.get(&seed.ppid).is_none_or(|parent| *parent < i), "{seed:?}");
-        }
-        // A scan ends when no more is wanted. With hidepid=invisible, /proc has only the processes of this user.
+        // With hidepid=invisible, /proc has only the processes of this user.
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let mut count = 0;
         let mut take = |_| {
@@ -550,11 +503,11 @@ mod tests {
 
     #[test]
     fn the_exact_start_counts_only_within_the_tick() {
-        let scanner = Scanner { memory: RefCell::default(), keeper: None, tick_ns: 10, boot_offset_ns: 100 };
-        assert_eq!(scanner.start(50, Some(BootNanos(409))), (BootNanos(409), true));
-        assert_eq!(scanner.start(50, Some(BootNanos(410))), (BootNanos(400), false));
-        assert_eq!(scanner.start(50, Some(BootNanos(399))), (BootNanos(400), false));
-        assert_eq!(scanner.start(50, None), (BootNanos(400), false));
+        let scanner = Scanner { memory: RefCell::default(), keeper: None, tick_ns: 10 };
+        assert_eq!(scanner.start(40, Some(BootNanos(409))), (BootNanos(409), true));
+        assert_eq!(scanner.start(40, Some(BootNanos(410))), (BootNanos(400), false));
+        assert_eq!(scanner.start(40, Some(BootNanos(399))), (BootNanos(400), false));
+        assert_eq!(scanner.start(40, None), (BootNanos(400), false));
         // A child starts in the tick in which it was made.
         let Some(scanner) = self::scanner() else { return };
         let before = clock::now_boot();
@@ -641,15 +594,6 @@ mod tests {
             for text in [&bytes, fields.as_bytes()] {
                 let _ = (Stat::parse(text), real_ids(text), cgroup(text));
             }
-        }
-
-        #[test]
-        fn ordering_loses_no_one(links in proptest::collection::vec((0u32..20, 0u32..20, 0u64..4), 0..30)) {
-            let kin = |(tgid, ppid, start_ticks)| Listed { tgid: Tgid(tgid), ppid: Tgid(ppid), start_ticks };
-            let ordered = parents_first(&links.iter().copied().map(kin).collect::<Vec<_>>());
-            let sorted = |mut ids: Vec<_>| { ids.sort_unstable(); ids };
-            let ids = sorted(ordered.iter().map(|tgid| tgid.0).collect());
-            prop_assert_eq!(ids, sorted(links.iter().map(|(tgid, _, _)| *tgid).collect()));
         }
     }
 }

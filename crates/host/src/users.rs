@@ -3,10 +3,8 @@
 
 use super::{decimal, read_bounded};
 use nix::unistd;
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use tracetui_events::frame::FrameRef;
 use tracetui_events::frame::host::{Group, HostFrame, User};
 use tracetui_events::limits;
 use tracetui_shared::id::{Gid, Uid};
@@ -29,31 +27,21 @@ fn stamps(files: [&Path; 2]) -> [Stamp; 2] {
     })
 }
 
-/// The accounts that a trace knows, to find new and renamed ones.
+/// The accounts of the machine, which are read again when a file changes.
 #[derive(Debug)]
 pub struct Accounts {
     files: [PathBuf; 2],
     stamps: [Stamp; 2],
-    users: BTreeMap<Uid, String>,
-    groups: BTreeMap<Gid, String>,
+}
+
+impl Default for Accounts {
+    fn default() -> Accounts {
+        Accounts { files: FILES.map(PathBuf::from), stamps: Default::default() }
+    }
 }
 
 impl Accounts {
-    /// The accounts in the frames of a trace so far.
-    pub fn of<'a>(frames: impl Iterator<Item = FrameRef<'a>>) -> Accounts {
-        let (mut users, mut groups) = (BTreeMap::new(), BTreeMap::new());
-        for frame in frames {
-            match HostFrame::decode(&frame) {
-                Some(HostFrame::User(User { uid, name })) => drop(users.insert(uid, name)),
-                Some(HostFrame::Group(Group { gid, name })) => drop(groups.insert(gid, name)),
-                _ => {}
-            }
-        }
-        Accounts { files: FILES.map(PathBuf::from), stamps: Default::default(), users, groups }
-    }
-
-    /// The accounts that are new or have another name, if a file has changed since the last call. An id without an account keeps its
-    /// last name.
+    /// All accounts at the first call, and if a file has changed since the last one. An id without an account keeps its last name.
     pub fn changed(&mut self) -> Vec<HostFrame> {
         let [passwd, group] = &self.files;
         let stamps = stamps([passwd, group]);
@@ -62,11 +50,8 @@ impl Accounts {
         }
         let read = |file| read_bounded(file, FILE_MAX).unwrap_or_default();
         let names = AccountNames::parse(&read(passwd), &read(group));
-        let (users, groups) = (&mut self.users, &mut self.groups);
-        let new_user = |user: &User| users.insert(user.uid, user.name.clone()).as_ref() != Some(&user.name);
-        let new_group = |group: &Group| groups.insert(group.gid, group.name.clone()).as_ref() != Some(&group.name);
-        let new_users: Vec<_> = names.users().into_iter().filter(new_user).map(HostFrame::User).collect();
-        new_users.into_iter().chain(names.groups().into_iter().filter(new_group).map(HostFrame::Group)).collect()
+        let users = names.users().into_iter().map(HostFrame::User);
+        users.chain(names.groups().into_iter().map(HostFrame::Group)).collect()
     }
 }
 
@@ -151,9 +136,7 @@ fn first_of_each<T: Clone, K: Ord + Copy>(accounts: &[T], key: impl Fn(&T) -> K)
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tracetui_events::frame::Batch;
     use tracetui_events::synthetic::Scratch;
-    use tracetui_shared::time::BootNanos;
 
     const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/root:/bin/sh\n# note\n+@nis::::::\n\
         short:x\nnot:x:number:5\n\xff\xfe:x:7:7:::\nlast:x:4294967294:1:::/bin/false";
@@ -175,16 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn accounts_made_or_renamed_during_a_trace_are_found_once() {
+    fn accounts_are_read_again_when_a_file_changes() {
         let dir = Scratch::new("users");
         let files = ["passwd", "group"].map(|name| dir.join(name));
         let write = |at: usize, text: &str| {
             std::fs::write(files[at].with_extension("new"), text).expect("room");
             std::fs::rename(files[at].with_extension("new"), &files[at]).expect("ours");
         };
-        let mut first = Batch::default();
-        HostFrame::User(User { uid: Uid(5), name: "ana".to_owned() }).push(BootNanos(0), &mut first);
-        let mut accounts = Accounts { files: files.clone(), ..Accounts::of(first.frames()) };
+        let mut accounts = Accounts { files: files.clone(), ..Accounts::default() };
         let mut check = |expected: &[(u32, &str)]| {
             let found = accounts.changed().into_iter().map(|frame| match frame {
                 HostFrame::User(user) => (user.uid.0, user.name),
@@ -196,17 +177,10 @@ mod tests {
         };
         write(0, "ana:x:5:\n");
         write(1, "wheel:x:10:\n");
-        check(&[(10, "wheel")]);
-        check(&[]);
-        write(0, "ana:x:5:\nben:x:6:\n");
-        check(&[(6, "ben")]);
-        // A deleted account, and an id that is used again.
-        write(0, "ben:x:6:\n");
+        check(&[(5, "ana"), (10, "wheel")]);
         check(&[]);
         write(0, "eve:x:5:\nben:x:6:\n");
-        check(&[(5, "eve")]);
-        write(1, "wheel:x:10:\nstaff:x:11:ana\n");
-        check(&[(11, "staff")]);
+        check(&[(5, "eve"), (6, "ben"), (10, "wheel")]);
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use std::os::fd::AsFd as _;
 use tracetui_events::bpf::{HelperCalls, NotScanned};
 use tracetui_events::symbols::Table;
 use tracetui_host::program::{self, Instruction};
+use tracetui_host::symbol_address;
 use tracetui_shared::helper::{FUNCTIONS, TAIL_CALL_NUMBER, functions};
 use tracetui_shared::id::KernelAddr;
 
@@ -25,24 +26,21 @@ const KFUNCS_KEPT: usize = 4096;
 /// Calls [`KNOWN`], helper 14, and returns.
 const CALLS_KNOWN: [Instruction; 2] = [(CALL, 0, 0, 14), (0x95, 0, 0, 0)];
 
-#[derive(Default)]
 pub(super) struct Helpers {
-    /// The distances, each with an index, ascending. Several functions may be at one address.
-    distances: Vec<(i32, usize)>,
+    /// The distances, each with an index, ascending. Several functions may be at one address. `None` until the symbols are read.
+    distances: Option<Result<Vec<(i32, usize)>, NotScanned>>,
+    /// The distance of [`KNOWN`], as the kernel reports it for a program of tracetui that calls it.
+    known: Result<i32, NotScanned>,
     /// The names of the kfuncs that programs called so far; empty if unknown.
     kfuncs: HashMap<i32, String>,
-    why: Option<NotScanned>,
 }
 
 impl Helpers {
-    /// Takes the distances from the symbols, and checks them with a program of tracetui: its call must have the
-    /// distance that the symbols give. `known`: see [`known_distance`].
-    pub(super) fn new(symbols: Option<&Table>, known: Result<i32, NotScanned>) -> Helpers {
-        let found = symbols.ok_or(NotScanned::NoSymbols).and_then(|symbols| distances(symbols, known?));
-        match found {
-            Ok(distances) => Helpers { distances, ..Helpers::default() },
-            Err(why) => Helpers { why: Some(why), ..Helpers::default() },
-        }
+    /// Loads programs, which find the distances without the symbols where the kernel can do that.
+    pub(super) fn load() -> Helpers {
+        let known = known_distance();
+        let distances = symbol_address::addresses(names()).ok().map(|addresses| distances(addresses, known?));
+        Helpers { distances, known, kfuncs: HashMap::default() }
     }
 
     pub(super) fn describe(&self, read: &mut Read) {
@@ -52,12 +50,14 @@ impl Helpers {
     }
 
     fn at(&self, called: &Result<Called, NotScanned>) -> HelperCalls {
-        let called = match (called.as_ref().map(|called| &called.helpers), self.why) {
-            (Ok(called), None) => called,
+        let distances =
+            self.distances.as_ref().map_or(Err(NotScanned::NoSymbols), |found| found.as_deref().map_err(|why| *why));
+        let (called, distances) = match (called.as_ref().map(|called| &called.helpers), distances) {
+            (Ok(called), Ok(distances)) => (called, distances),
             // A program that calls no helper calls none of these.
-            (Ok(called), Some(_)) if called.is_empty() => called,
+            (Ok(called), Err(_)) if called.is_empty() => return HelperCalls::default(),
             (Err(why), _) => return HelperCalls { helpers: 0, unknown: Some(*why) },
-            (Ok(_), Some(why)) => return HelperCalls { helpers: 0, unknown: Some(why) },
+            (Ok(_), Err(why)) => return HelperCalls { helpers: 0, unknown: Some(why) },
         };
         let mut calls = HelperCalls::default();
         for distance in called {
@@ -66,17 +66,18 @@ impl Helpers {
                 TAIL_CALL_NUMBER => calls.unknown = calls.unknown.or(Some(NotScanned::TailCall)),
                 _ => {}
             }
-            let first = self.distances.partition_point(|(at, _)| at < distance);
-            let same = self.distances.iter().skip(first).take_while(|(at, _)| at == distance);
+            let first = distances.partition_point(|(at, _)| at < distance);
+            let same = distances.iter().skip(first).take_while(|(at, _)| at == distance);
             same.for_each(|(_, helper)| calls.helpers |= 1 << helper);
         }
         calls
     }
 
-    /// Whether the program calls kfuncs whose names were not looked up yet.
-    pub(super) fn needs_names(&self, called: &Result<Called, NotScanned>) -> bool {
+    /// Whether the symbols must be read: for all helpers, or for a kfunc that the program calls and that has no name yet.
+    pub(super) fn needs_symbols(&self, called: &Result<Called, NotScanned>) -> bool {
         let is_new = |distance: &i32| *distance != 0 && !self.kfuncs.contains_key(distance);
-        self.kfuncs.len() < KFUNCS_KEPT && called.iter().flat_map(|called| &called.kfuncs).any(is_new)
+        let has_new = called.iter().flat_map(|called| &called.kfuncs).any(is_new);
+        self.distances.is_none() || self.kfuncs.len() < KFUNCS_KEPT && has_new
     }
 
     pub(super) fn name<'a>(
@@ -84,6 +85,10 @@ impl Helpers {
         symbols: Option<&Table>,
         all: impl Iterator<Item = &'a Result<Called, NotScanned>>,
     ) {
+        self.distances.get_or_insert_with(|| {
+            let symbols = symbols.ok_or(NotScanned::NoSymbols)?;
+            distances(symbols.addresses(names()), self.known?)
+        });
         let symbols = symbols.and_then(|symbols| {
             let [base] = symbols.addresses([BASE]);
             Some((base?, symbols))
@@ -111,8 +116,7 @@ impl Helpers {
     }
 }
 
-/// The distance of a known helper, as the kernel reports it for a program of tracetui that calls it.
-pub(super) fn known_distance() -> Result<i32, NotScanned> {
+fn known_distance() -> Result<i32, NotScanned> {
     let ours = program::load("tt_calls", &CALLS_KNOWN).map_err(|_| NotScanned::NotPermitted)?;
     let ours = instructions(ours.as_fd()).map_err(|_| NotScanned::NotPermitted)?;
     match called(&ours).helpers.first() {
@@ -121,11 +125,19 @@ pub(super) fn known_distance() -> Result<i32, NotScanned> {
     }
 }
 
-fn distances(symbols: &Table, reported: i32) -> Result<Vec<(i32, usize)>, NotScanned> {
+/// The functions of the helpers, [`BASE`] and [`KNOWN`].
+fn names() -> [&'static str; FUNCTIONS + 2] {
     let mut names = [BASE; FUNCTIONS + 2];
     names.iter_mut().zip(functions()).for_each(|(name, (function, _))| *name = function);
     names[FUNCTIONS + 1] = KNOWN;
-    let [helpers @ .., base, known] = symbols.addresses(names);
+    names
+}
+
+/// `addresses`: of [`names`]. A call of a program of tracetui must have the distance that they give, `reported`.
+fn distances(
+    [helpers @ .., base, known]: [Option<KernelAddr>; FUNCTIONS + 2],
+    reported: i32,
+) -> Result<Vec<(i32, usize)>, NotScanned> {
     let base = base.ok_or(NotScanned::NoSymbols)?;
     let distance = |addr: KernelAddr| addr.0.wrapping_sub(base.0) as i32;
     if known.map(distance) != Some(reported) {
@@ -146,9 +158,13 @@ mod tests {
         u64::from_ne_bytes([code, registers, 0, 0, a, b, c, d])
     }
 
+    fn with(distances: Result<Vec<(i32, usize)>, NotScanned>) -> Helpers {
+        Helpers { distances: Some(distances), known: Ok(0), kfuncs: HashMap::default() }
+    }
+
     #[track_caller]
     fn check_scan(instructions: &[u64], helpers: u64, unknown: Option<NotScanned>) {
-        let known = Helpers { distances: vec![(-16, 3), (1024, 0), (1024, 45)], ..Helpers::default() };
+        let known = with(Ok(vec![(-16, 3), (1024, 0), (1024, 45)]));
         assert_eq!(known.at(&Ok(called(instructions))), HelperCalls { helpers, unknown });
     }
 
@@ -166,17 +182,17 @@ mod tests {
         check_scan(&[word(CALL, 0, 12), word(CALL, 0, -16)], 1 << 3, Some(NotScanned::TailCall));
         check_scan(&[word(CALL, 0, 12), word(CALL, 0, 0)], 0, Some(NotScanned::NotPermitted));
         // Without the symbols, only a program without calls is known.
-        let helpers = Helpers { why: Some(NotScanned::NoSymbols), ..Helpers::default() };
+        let mut helpers = with(Err(NotScanned::NoSymbols));
         let calls = |distance| called(&[word(CALL, 0, distance)]);
         assert_eq!(helpers.at(&Ok(called(&[]))), HelperCalls::default());
         assert_eq!(helpers.at(&Ok(calls(8))).unknown, Some(NotScanned::NoSymbols));
         assert_eq!(helpers.at(&Err(NotScanned::Withheld)).unknown, Some(NotScanned::Withheld));
         // Kernel functions are named where they are known.
-        let mut helpers = Helpers::default();
+        helpers.distances = Some(Ok(Vec::new()));
         let calls = Ok(called(&[word(CALL, 0x20, 64), word(CALL, 0x20, 96), word(CALL, 0x20, 64), word(CALL, 0, 80)]));
-        assert!(helpers.needs_names(&calls));
+        assert!(helpers.needs_symbols(&calls));
         helpers.name(None, [&calls].into_iter());
-        assert_eq!((helpers.needs_names(&calls), helpers.kfuncs(&calls)), (false, vec![String::new()]));
+        assert_eq!((helpers.needs_symbols(&calls), helpers.kfuncs(&calls)), (false, vec![String::new()]));
         helpers.kfuncs.insert(96, "bpf_dynptr_from_skb".to_owned());
         assert_eq!(helpers.kfuncs(&calls), ["", "bpf_dynptr_from_skb"]);
         assert_eq!(helpers.at(&calls), HelperCalls::default());

@@ -120,7 +120,7 @@ impl Iterators {
         let refused = |error: io::Error| format!("the kernel rejects the iterators: {error}");
         let event = event_of_link(&btf);
         let links = of_link(&btf, event).map(|body| Lister::load("tt_links", &body, ring_size));
-        let has_event_links = btf.structures(&["bpf_perf_link"])[0].is_some();
+        let has_event_links = btf.structure("bpf_perf_link").is_some();
         Ok(Some(Iterators {
             programs: Lister::load("tt_programs", &of_programs, ring_size).map_err(refused)?,
             knows_events: !has_event_links || links.is_some() && event.is_some(),

@@ -40,17 +40,12 @@ pub use programs::counters;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracetui_events::bpf::{
-    EVENTS, Hook, InterfacePart, Inventory, LINKS, NotScanned, SOCKETS, Unseen, VIEWS, Via, View,
-};
+use tracetui_events::bpf::{EVENTS, Hook, InterfacePart, Inventory, LINKS, SOCKETS, Unseen, VIEWS, Via, View};
 use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfProgram};
 use tracetui_events::limits;
-use tracetui_events::symbols::Table;
 use tracetui_events::text::without_codes;
 use tracetui_host::background::{Pace, Pieces};
-use tracetui_host::clock::now_thread;
 use tracetui_host::confine::Spawner;
 use tracetui_host::kallsyms;
 use tracetui_host::mounts::Mounts;
@@ -69,7 +64,6 @@ pub struct Collector {
     pub counted: bool,
     types: links::Types,
     helpers: Option<Helpers>,
-    distance: Option<Result<i32, NotScanned>>,
     /// The iterators, loaded for the first inventory, or why they could not be loaded. The inner value is `None` if this kernel lacks
     /// them.
     iterators: Option<Result<Option<Iterators>, String>>,
@@ -87,9 +81,6 @@ pub struct Collector {
     /// The pace of everything that it reads. `None` if it has no pauses.
     pace: Option<Arc<Pace>>,
 }
-
-/// A thread that reads the kernel's symbols, with the processor time that it used.
-type Symbols = JoinHandle<(Option<Table>, Duration)>;
 
 /// How long the creation or the release of a link may take. Until then, inventories wait for it.
 const UNOPENED: Duration = Duration::from_secs(10);
@@ -130,9 +121,8 @@ impl Collector {
     }
 
     pub fn take_inventory(&mut self, own: &HashSet<ProgId>) -> io::Result<Inventory> {
-        let symbols = if self.helpers.is_none() { self.read_symbols() } else { None };
         self.load_programs();
-        let mut inventory = self.collect(own, symbols)?;
+        let mut inventory = self.collect(own)?;
         match self.hidden(&inventory) {
             Ok(hidden) => inventory.hidden = hidden,
             Err(why) => inventory.unseen.push(Unseen { what: VIEWS, why: without_codes(&why), remedy: "" }),
@@ -163,7 +153,7 @@ impl Collector {
 
     /// Loads the programs of tracetui, unless they are loaded. Every inventory uses them.
     pub fn load_programs(&mut self) {
-        self.distance.get_or_insert_with(helpers::known_distance);
+        self.helpers.get_or_insert_with(Helpers::load);
         self.iterators.get_or_insert_with(|| {
             let count = |kind| sys::ids(kind, limits::BPF_PROGRAMS).map_or(0, |(ids, _)| ids.len());
             let most = count(sys::ObjectKind::Program).max(count(sys::ObjectKind::Link));
@@ -190,14 +180,7 @@ impl Collector {
         Ok(found)
     }
 
-    /// Reads the kernel's symbols, which have the names of the helpers. `None` if no thread can be started.
-    fn read_symbols(&self) -> Option<Symbols> {
-        let pace = self.pace.clone();
-        let read = move || (read_table(&mut Pieces::new(pace.as_deref())), now_thread());
-        std::thread::Builder::new().spawn(read).ok()
-    }
-
-    fn collect(&mut self, own: &HashSet<ProgId>, symbols: Option<Symbols>) -> io::Result<Inventory> {
+    fn collect(&mut self, own: &HashSet<ProgId>) -> io::Result<Inventory> {
         let mut unlooked = Unlooked::default();
         let pace = self.pace.clone();
         let mut pieces = Pieces::new(pace.as_deref());
@@ -257,13 +240,9 @@ impl Collector {
         places::name_tracepoints(&mut links, &mut rest);
         places::name_files(&mut links, &mut rest, &holders, may_wait);
 
-        let (symbols, took) = symbols.and_then(|thread| thread.join().ok()).unwrap_or_default();
-        self.aside += took;
-        let symbols = symbols.or_else(|| self.helpers.is_none().then(|| read_table(&mut pieces)).flatten());
-        let known = self.distance.unwrap_or(Err(NotScanned::NotPermitted));
-        let helpers = self.helpers.get_or_insert_with(|| Helpers::new(symbols.as_ref(), known));
-        if programs.values().any(|read| helpers.needs_names(&read.called)) {
-            let symbols = symbols.or_else(|| read_table(&mut pieces));
+        let helpers = self.helpers.get_or_insert_with(Helpers::load);
+        if programs.values().any(|read| helpers.needs_symbols(&read.called)) {
+            let symbols = kallsyms::snapshot(&mut pieces).ok().map(|snapshot| snapshot.table);
             helpers.name(symbols.as_ref(), programs.values().map(|read| &read.called));
         }
         programs.values_mut().for_each(|read| helpers.describe(read));
@@ -365,10 +344,6 @@ impl Collector {
         unlooked.vanished += unopened.len() as u64;
         (links, unopened, unread)
     }
-}
-
-fn read_table(pieces: &mut Pieces<'_>) -> Option<Table> {
-    kallsyms::snapshot(pieces).ok().map(|snapshot| snapshot.table)
 }
 
 /// Adds the attachments that no link explains. Each link explains one.

@@ -111,7 +111,7 @@ pub(super) mod asm {
 
 /// The offset of a member with this size, the first that the structure has. `None` for another size, and for bits.
 pub(super) fn offset(btf: &Btf, structure: &str, members: &[&str], size: u32) -> Option<i16> {
-    let place = btf.first_path(btf.structures(&[structure])[0]?, members).ok()?;
+    let place = btf.first_path(btf.structure(structure)?, members).ok()?;
     let fits = place.size == Some(size) && place.width.is_none();
     i16::try_from(place.byte_offset()).ok().filter(|_| fits)
 }

@@ -62,7 +62,7 @@ fn tracepoints_are_preemptible(facts: &KernelFacts) -> bool {
 pub(super) fn all(
     object: &ProbeObject,
     maps: &Maps,
-    outcomes: Vec<(&'static str, LoadOutcome)>,
+    loaded: Vec<(&'static str, LoadOutcome)>,
     requested: Requested,
     facts: &KernelFacts,
     first: Way,
@@ -70,9 +70,7 @@ pub(super) fn all(
     let arch = facts.arch.ok_or(StartError::Architecture)?;
     let preemptible = tracepoints_are_preemptible(facts);
     let silent = FunctionTracing::open().is_some_and(|setting| setting.is_off());
-    let loaded = Mutex::new(outcomes);
-    Ok(with_tracefs(|| {
-        let loaded = std::mem::take(&mut *loaded.lock().unwrap_or_else(PoisonError::into_inner));
+    let attached = with_tracefs(|| {
         let mut attached = Attached::default();
         let mut attacher =
             Attacher { arch, object, maps, loaded, facts, requested, preemptible, silent, into: &mut attached };
@@ -80,7 +78,8 @@ pub(super) fn all(
             attacher.group(group, order(first, preemptible));
         }
         attached
-    }))
+    });
+    attached.map_err(|error| StartError::System { call: "clone", error })
 }
 
 pub(super) type LoadOutcome = Result<OwnedFd, Rejected>;
@@ -396,26 +395,20 @@ fn has_events(place: &str) -> bool {
 }
 
 /// Runs `work` where tracefs is mounted. If necessary, `work` runs in a thread with its own mount namespace, so that
-/// nothing on the system changes. If no thread can be started, the attach in `work` reports that there is no tracefs.
-fn with_tracefs<T: Send>(work: impl Fn() -> T + Sync) -> T {
-    match TRACEFS_PLACES.into_iter().any(has_events) {
-        true => work(),
-        false => apart(mount_tracefs, work),
+/// nothing on the system changes.
+fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if TRACEFS_PLACES.into_iter().any(has_events) {
+        return Ok(work());
     }
-}
-
-/// Runs `prepare` and `work` on another thread, or `work` alone on this one if no thread can be started.
-fn apart<T: Send>(prepare: impl Fn() -> std::io::Result<()> + Sync, work: impl Fn() -> T + Sync) -> T {
-    let done = std::thread::scope(|scope| {
-        let prepared = || {
+    std::thread::scope(|scope| {
+        let mounted = || {
             // If this is not permitted, the attach reports the missing permission.
-            let _ = prepare();
+            let _ = mount_tracefs();
             work()
         };
-        let worker = std::thread::Builder::new().spawn_scoped(scope, prepared);
-        worker.map_or_else(|_| Ok(work()), std::thread::ScopedJoinHandle::join)
-    });
-    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let worker = std::thread::Builder::new().spawn_scoped(scope, mounted)?;
+        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Gives the calling thread a mount namespace and mounts tracefs in it.
@@ -435,24 +428,6 @@ fn mount_tracefs() -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Runs `act` where no thread can be started: in a thread that left its pid namespace. The children of that thread
-    /// are in another namespace, in which no thread of this process can be.
-    fn without_threads<T: Send + 'static>(act: fn() -> T) -> Option<T> {
-        let thread = std::thread::spawn(move || {
-            // SAFETY: unshare(2) takes an integer. It changes this thread only, which ends here.
-            (unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0).then(act)
-        });
-        thread.join().expect("no panic")
-    }
-
-    #[test]
-    fn what_needs_another_thread_is_done_without_one() {
-        let work = || (apart(|| Ok(()), || 7), std::thread::Builder::new().spawn(|| ()).is_err());
-        // Without root, the namespace is refused.
-        assert!(matches!(without_threads(work), None | Some((7, true))));
-        assert_eq!(apart(|| Err(std::io::Error::other("refused")), || 7), 7);
-    }
 
     #[test]
     fn fields_of_records_are_found_where_they_are() {

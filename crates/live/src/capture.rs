@@ -17,7 +17,7 @@ use super::tasks::{Tasks, Unit};
 use super::{CaptureError, Plain, map_batch};
 use crate::StartError;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
-use foldhash::{HashMap as HashTable, HashSet};
+use foldhash::HashMap as HashTable;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use tracetui_events::filter::capture::{CaptureFilter, NAMELESS_CGROUPS};
@@ -40,8 +40,6 @@ pub(super) struct CaptureMaps {
     roots: HashTable<u32, ProcessKey>,
     pub(super) tasks: Tasks,
     before: Vec<TaskStart>,
-    /// The processes that user space added while the filter is being set.
-    admitted: Vec<ProcessKey>,
     /// The number of processes that user space could not add because the map was full.
     pub(super) tree_full: u64,
 }
@@ -59,7 +57,6 @@ impl CaptureMaps {
             roots: HashTable::default(),
             tasks,
             before: Vec::new(),
-            admitted: Vec::new(),
             tree_full: 0,
         })
     }
@@ -102,7 +99,7 @@ impl CaptureMaps {
         for id in ids {
             let missing = || match self.tasks.unit() {
                 Unit::Nanoseconds => CaptureError::NoProcess(*id),
-                Unit::Ticks(_) => CaptureError::NotInProc(*id),
+                Unit::Ticks => CaptureError::NotInProc(*id),
             };
             self.roots.insert(*id, *by_id.get(id).ok_or_else(missing)?);
         }
@@ -113,8 +110,8 @@ impl CaptureMaps {
     /// The filter, with the unit in which the probes count start times.
     fn counting_starts(&self, judge: Capture) -> Capture {
         match self.tasks.unit() {
-            Unit::Ticks(offset) if judge.tests & (test::TREE | test::KIN) != 0 => {
-                Capture { tests: judge.tests | test::TICKS, start_offset: offset.cast_unsigned(), ..judge }
+            Unit::Ticks if judge.tests & (test::TREE | test::KIN) != 0 => {
+                Capture { tests: judge.tests | test::TICKS, ..judge }
             }
             _ => judge,
         }
@@ -125,7 +122,6 @@ impl CaptureMaps {
         if !self.roots.is_empty() {
             self.grow()?;
             self.capture.set(0, Plain(self.counting_starts(self.filter.capture)), 0)?;
-            self.sweep()?;
         }
         let noted = keys(&self.kin)?;
         Ok(remove(&mut self.kin, noted.into_iter())?)
@@ -170,6 +166,7 @@ impl CaptureMaps {
         if as_set { Ok(()) } else { Err(CaptureError::Changed) }
     }
 
+    /// The key of a process that has ended meanwhile matches no other process, and only takes room.
     fn admit(&mut self, process: ProcessKey, root: ProcessKey) -> Result<(), CaptureError> {
         if self.tree.get(&Plain(process), 0).is_ok() {
             return Ok(());
@@ -178,25 +175,9 @@ impl CaptureMaps {
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
                 self.tree_full += 1;
             }
-            inserted => {
-                inserted?;
-                self.admitted.push(process);
-            }
+            inserted => inserted?,
         }
         Ok(())
-    }
-
-    /// Removes the processes that ended before they were added. The exit probe cannot do this: it only removes those in
-    /// the map. The key of such a process matches no other process and only takes room, so nothing is removed if /proc
-    /// may hide processes.
-    fn sweep(&mut self) -> Result<(), CaptureError> {
-        let admitted = std::mem::take(&mut self.admitted);
-        if admitted.is_empty() || self.tasks.unit() != Unit::Nanoseconds {
-            return Ok(());
-        }
-        let listed = self.tasks.list().map_err(CaptureError::Processes)?;
-        let there: HashSet<ProcessKey> = listed.iter().map(key_of).collect();
-        Ok(remove(&mut self.tree, admitted.iter().filter(|process| !there.contains(*process)).map(|key| Plain(*key)))?)
     }
 
     pub(super) fn asks_for_cgroups(&self) -> bool {

@@ -65,10 +65,10 @@ impl LiveSource {
         inspector: Option<Inspector>,
         cgroups: Option<CgroupResolver>,
         containers: Option<Containers>,
+        accounts: Accounts,
         first: &[Batch],
         budget: Budget,
     ) -> LiveSource {
-        let accounts = Accounts::of(first.iter().flat_map(Batch::frames));
         LiveSource { live, inspector, cgroups, containers, known_cgroups: known_cgroups(first, budget), accounts }
     }
 }

@@ -136,11 +136,6 @@ impl FrameSender {
         batch.is_empty() || self.batches.blocking_send(batch).is_ok()
     }
 
-    /// Sends a batch without frames, to say that there are no more for now. Returns `false` if the receiver is dropped.
-    pub fn send_pause(&self) -> bool {
-        self.batches.blocking_send(Batch::default()).is_ok()
-    }
-
     /// Takes back the CPU time that the pipeline lends to the traced processes. It does so if the queue is three
     /// quarters full, or if every call has found it non-empty, or the pipeline busy with a batch, for too long.
     pub fn urge(&self) {

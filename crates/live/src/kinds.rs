@@ -2,15 +2,12 @@
 
 use self::AttachPoint::{Btf, Classic, Ends, Exit, Functions, Listed, Notified};
 use super::Way;
-use super::load::{KernelFacts, OBJECT, member};
-use aya_obj::Object;
+use super::load::KernelFacts;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 use tracetui_host::arch::{self, Arch};
 use tracetui_host::btf::resolve::AttachNames;
 use tracetui_shared::calls;
 use tracetui_shared::kind::{Kind, KindSet, Shows, Slot};
-use tracetui_shared::offsets::{FIELD_COUNT, Field, SUMS};
 
 /// A place where a program attaches.
 pub(super) enum AttachPoint {
@@ -300,8 +297,8 @@ pub(super) fn probes() -> impl Iterator<Item = &'static Probe> {
     GROUPS.iter().flat_map(|group| group.probes)
 }
 
-fn places() -> impl Iterator<Item = (&'static AttachPoint, &'static str)> {
-    probes().flat_map(|probe| probe.places.iter().map(|(_, place)| (place, probe.name)))
+fn places() -> impl Iterator<Item = &'static AttachPoint> {
+    probes().flat_map(|probe| probe.places.iter().map(|(_, place)| place))
 }
 
 /// The ways in the order in which they are tried. `first` is the user's preference, if any.
@@ -324,51 +321,20 @@ pub(super) fn order(first: Way, preemptible: bool) -> [Way; 3] {
 }
 
 pub fn attach_names() -> AttachNames {
-    let functions = arch::ALL.into_iter().flat_map(hooked_functions);
+    let typed = places().flat_map(|place| if let Btf(names) = place { names } else { &[][..] });
     AttachNames {
-        tracepoints: unique(typed_tracepoints().map(|(name, _)| name)),
-        functions: unique(functions.map(|(name, _)| name)),
+        tracepoints: unique(typed.copied()),
+        functions: unique(arch::ALL.into_iter().flat_map(hooked_functions)),
     }
-}
-
-/// The programs whose code reads a field, at whatever place they attach and on whatever kernel.
-pub fn users_of(field: Field) -> Vec<&'static str> {
-    static PROGRAMS: LazyLock<Vec<(&str, BTreeSet<usize>)>> = LazyLock::new(members_by_program);
-    let reads = |members: &BTreeSet<usize>| {
-        let sum = |of: &[Field; 2]| of.contains(&field);
-        let sums = SUMS.iter().enumerate().filter(|(_, of)| sum(of)).map(|(index, _)| FIELD_COUNT + index);
-        sums.chain([field as usize]).any(|member| members.contains(&member))
-    };
-    PROGRAMS.iter().filter(|(_, members)| reads(members)).map(|(name, _)| *name).collect()
-}
-
-fn members_by_program() -> Vec<(&'static str, BTreeSet<usize>)> {
-    let object = Object::parse(OBJECT).ok().and_then(|mut object| {
-        let sections = object.functions.keys().map(|(section, _)| *section).collect();
-        object.relocate_calls(&sections).ok().map(|()| object)
-    });
-    let members = |name: &'static str| {
-        let object = object.as_ref()?;
-        let code = &object.functions.get(&object.programs.get(name)?.function_key())?.instructions;
-        Some((name, code.iter().filter_map(member).collect()))
-    };
-    probes().filter_map(|probe| members(probe.name)).collect()
 }
 
 fn unique(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-pub fn typed_tracepoints() -> impl Iterator<Item = (&'static str, &'static str)> {
-    places().flat_map(|(place, program)| {
-        let names = if let Btf(names) = place { names } else { &[][..] };
-        names.iter().map(move |name| (*name, program))
-    })
-}
-
-pub fn hooked_functions(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> {
-    places()
-        .flat_map(|(place, program)| place.functions(arch, KindSet::ALL).into_iter().map(move |name| (name, program)))
+/// The functions that programs attach to on an architecture.
+pub fn hooked_functions(arch: &Arch) -> Vec<&'static str> {
+    unique(places().flat_map(|place| place.functions(arch, KindSet::ALL)))
 }
 
 impl Probe {

@@ -32,10 +32,9 @@ pub mod synthetic;
 pub mod wake;
 
 use kinds::{EARLIER_CALLS, Requested, Turn};
-pub use kinds::{attach_names, hooked_functions, typed_tracepoints, users_of};
+pub use kinds::{attach_names, hooked_functions};
 pub use load::{AttachIds, BtfOrigin, Cast, KernelFacts, StartError};
 pub use probe_status::ProbeStatus;
-pub use program_loads::NAME as STREAM;
 pub use ring::default_rings;
 
 /// The error of a failed thread start, with the remedy.
@@ -50,7 +49,6 @@ use loss_counters::CpuStates;
 use object::Maps;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 use tracetui_events::environment::{EnvMode, Keeper};
 use tracetui_events::filter::capture::CaptureFilter;
@@ -172,27 +170,25 @@ unsafe impl<T: IntoBytes + FromBytes + Copy + 'static> aya::Pod for Plain<T> {}
 
 /// The part of a start that does not depend on the kernel's BTF. It runs while the BTF is being read.
 pub struct Begun {
-    maps: Maps,
     changes: Option<io::Result<program_loads::Changes>>,
     calls: Option<bpf_helpers::Calls>,
     names: Option<stacks::StackNames>,
 }
 
 impl Begun {
-    /// Creates the maps. If the start needs them, also begins to read the symbols and to follow loads and unloads of
-    /// programs.
-    pub fn new(options: &LiveOptions) -> Result<Begun, StartError> {
+    /// Begins to read the symbols and to follow loads and unloads of programs, if the start needs them.
+    pub fn new(options: &LiveOptions) -> Begun {
         let listed = !(options.kinds & KindSet::LISTED).is_empty();
         // Probes of kernel functions have addresses too.
         let named = listed || !(options.stacks & options.kinds).is_empty();
         // Opened before the symbols are read, so that no change of them is missed.
         let changes = named.then(|| program_loads::Changes::open(listed));
-        // Without the list, a program that is loaded at the start asks the kernel for names.
+        // Without the list, the start waits for the reason, to report it.
         let calls = if named && kallsyms::is_there() { bpf_helpers::ask().ok() } else { None };
         let names = (named && calls.is_none()).then(stacks::StackNames::start);
         // The start waits for them.
         names.iter().for_each(stacks::StackNames::hurry);
-        Ok(Begun { maps: Maps::create(options)?, changes, calls, names })
+        Begun { changes, calls, names }
     }
 }
 
@@ -221,20 +217,13 @@ impl Live {
     /// Loads and attaches the probes. A probe that fails does not fail the start; [`Live::probes`] reports it. The
     /// capture filter is set before the first program is attached. `begun` must have been created with these options.
     pub fn start(options: &LiveOptions, begun: Begun, facts: &KernelFacts) -> Result<Live, StartError> {
-        let Begun { mut maps, changes, calls, mut names } = begun;
+        let Begun { changes, calls, mut names } = begun;
         let listed = !(options.kinds & KindSet::LISTED).is_empty();
         let bytes = load::for_this_kernel(options, facts)?;
-        let object = object::ProbeObject::new(&bytes, &mut maps, facts, options)?;
-        // The verifier takes most of the start. The maps are prepared meanwhile.
-        let load = || attach::load(&object, options.requested(), facts, options.way);
-        let (loaded, prepared) = std::thread::scope(|scope| {
-            let loads = std::thread::Builder::new().spawn_scoped(scope, load);
-            let prepared = Prepared::new(&mut maps, &object, options, facts);
-            // If no thread can be started, the maps are prepared first.
-            (loads.map_or_else(|_| Ok(load()), ScopedJoinHandle::join), prepared)
-        });
-        let Prepared { mut capture, cpus, mut helpers, begun, rings } = prepared?;
-        let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (object, mut maps) = object::ProbeObject::new(&bytes, facts, options)?;
+        let loaded = attach::load(&object, options.requested(), facts, options.way)?;
+        let Prepared { mut capture, cpus, mut helpers, begun, rings } =
+            Prepared::new(&mut maps, &object, options, facts)?;
         let attached = attach::all(&object, &maps, loaded, options.requested(), facts, options.way)?;
         if attached.links.is_empty() {
             return Err(load::why_nothing_attached(&attached.probes));

@@ -129,9 +129,7 @@ impl KernelFacts {
         let hooked = attach_names().functions;
         let names: Vec<_> = hooked.iter().copied().chain([ITERATOR, CAST_FUNCTION]).collect();
         let functions = there(&names, btf.funcs(&names));
-        let names: Vec<_> = TYPES.iter().copied().chain([MAY_GOTO_MEMBER.0]).collect();
-        let structures = btf.structures(&names);
-        let (types, verifier) = structures.split_at(TYPE_COUNT);
+        let types: Vec<_> = TYPES.iter().map(|name| btf.structure(name)).collect();
         KernelFacts {
             offsets,
             odd,
@@ -139,8 +137,8 @@ impl KernelFacts {
             typed_task: btf.enumerator(TASK_HELPER).is_some()
                 && (origin == BtfOrigin::Kernel || Path::new(btf::RUNNING).exists()),
             consts: resolved.consts,
-            may_goto: verifier[0].is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
-            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), types)).flatten(),
+            may_goto: btf.structure(MAY_GOTO_MEMBER.0).is_some_and(|state| btf.has_member(state, MAY_GOTO_MEMBER.1)),
+            cast: (origin == BtfOrigin::Kernel).then(|| Cast::of(id_of(&functions, CAST_FUNCTION), &types)).flatten(),
             functions: functions.iter().map(|(name, _)| *name).filter(|name| hooked.contains(name)).collect(),
             ids: (origin == BtfOrigin::Kernel).then(|| AttachIds::of(btf, &functions)),
             arch: arch::here(),
@@ -183,8 +181,7 @@ impl KernelFacts {
 /// Where `struct sk_buff` of a netlink message has the port of its sender: `NETLINK_CB(skb).portid`.
 fn sender_offset(btf: &btf::Btf) -> Option<u32> {
     let at = |(structure, member): (&str, &str)| {
-        let structure = btf.structures(&[structure]).first().copied().flatten()?;
-        Some(btf.first_path(structure, &[member]).ok()?.byte_offset())
+        Some(btf.first_path(btf.structure(structure)?, &[member]).ok()?.byte_offset())
     };
     NETLINK_SENDER_MEMBERS.into_iter().map(at).sum()
 }
@@ -289,14 +286,6 @@ const CARRIER: i32 = move_placeholder(MEMBER_COUNT + Const::Carrier as usize);
 pub(super) fn absent_member(insn: &bpf_insn) -> Option<usize> {
     match insn.code {
         MOVE_NUMBER => move_placed(insn.imm.wrapping_neg()),
-        _ => loaded_member(insn),
-    }
-}
-
-/// The member that an instruction of the object reads, on whatever kernel.
-pub(super) fn member(insn: &bpf_insn) -> Option<usize> {
-    match insn.code {
-        MOVE_NUMBER => move_placed(insn.imm),
         _ => loaded_member(insn),
     }
 }

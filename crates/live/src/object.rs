@@ -7,7 +7,7 @@
 use super::LiveOptions;
 use super::dead_code;
 use super::kinds::uses;
-use super::load::{KernelFacts, OBJECT, StartError, absent_member, possible_cpus, with_carrier};
+use super::load::{KernelFacts, StartError, absent_member, possible_cpus, with_carrier};
 use aya::maps::{Map, MapData};
 use aya_obj::generated::{bpf_func_info, bpf_insn};
 use aya_obj::{Function, Object};
@@ -26,15 +26,11 @@ use tracetui_host::program::{NewProgram, ProgramKind};
 use tracetui_shared::calls;
 use tracetui_shared::offsets::Const;
 
-/// The map of processes whose exit was reported. It is only used if the kernel does not show which exit of a thread is
-/// the last.
-const EXITED: &str = "EXITED";
-
 const RING: &str = "RING";
 const RINGS: &str = "RINGS";
 
-/// The maps that depend on the kernel. Those of connections and of requests to accept them are large.
-const ON_FACTS: [&str; 3] = [EXITED, "CONNS", "TCP_ACCEPTS"];
+/// The large maps: of connections, and of requests to accept them.
+const LARGE: [&str; 2] = ["CONNS", "TCP_ACCEPTS"];
 
 /// `BPF_F_NO_PREALLOC` (UAPI).
 const NO_PREALLOC: u32 = 1;
@@ -56,9 +52,7 @@ pub(super) struct ProbeObject {
     btf: OwnedFd,
 }
 
-/// The maps of the object. Most do not depend on the kernel's features, so they are created while its BTF is read.
-///
-/// The instructions of programs contain these descriptors. Drop this only after the programs are loaded.
+/// The maps of the object. The instructions of programs contain these descriptors. Drop this only after the programs are loaded.
 #[derive(Debug, Default)]
 pub(super) struct Maps {
     unused: HashMap<String, OwnedFd>,
@@ -69,8 +63,7 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// Creates the maps, except for those of [`ON_FACTS`].
-    pub(super) fn create(options: &LiveOptions) -> Result<Maps, StartError> {
+    fn create(object: &mut Object, facts: &KernelFacts, options: &LiveOptions) -> Result<Maps, StartError> {
         if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
             return Err(StartError::RingSize(options.ring_size));
         }
@@ -79,25 +72,31 @@ impl Maps {
         }
         raise_memlock();
         let cpus = possible_cpus()?;
-        let mut object = Object::parse(OBJECT).map_err(StartError::object)?;
         let words = |entries: &[u32]| entries.iter().flat_map(|entry| entry.to_ne_bytes()).collect::<Vec<_>>();
         let ends = options.requested().ends();
         let (x86, arm) = (words(&calls::x86(ends)), words(&calls::arm(ends)));
         let tables = [("CALLS_X86", (&x86[..], true)), ("CALLS_ARM", (&arm[..], true))];
         object.patch_map_data(HashMap::from(tables)).map_err(StartError::object)?;
         let mut maps = Maps::default();
-        let later = |name: &str| ON_FACTS.contains(&name) || name == RINGS;
-        for (name, map) in object.maps.iter().filter(|(name, _)| !later(name)) {
+        for (name, map) in object.maps.iter().filter(|(name, _)| *name != RINGS) {
+            let is_large = LARGE.contains(&name.as_str());
             let elements = match (name.as_str(), map.max_entries()) {
                 (RING, _) => ring_bytes(options),
                 ("CAPTURE_TREE", _) => options.tree_size,
                 ("CAPTURE_CGROUPS", _) => capture::CGROUPS_MAP,
                 (_, PER_CPU) => cpus,
+                // The processes whose exit was reported, if the kernel does not show which exit of a thread is the last.
+                ("EXITED", _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
                 (name, _) if !uses(options.kinds, name) => 1,
                 ("WRITERS", _) if !options.writes => 1,
+                (_, declared) if is_large => declared.min(options.connections),
                 (_, declared) => declared,
             };
-            maps.add(name, map, elements, 0)?;
+            // A program may allocate in any context from 6.1 on.
+            let flags = if is_large && facts.cast.is_some() { NO_PREALLOC } else { 0 };
+            let created = create(name, map, elements, flags);
+            let created = created.map_err(|error| StartError::object(format!("map {name}: {error}")))?;
+            maps.unused.insert(name.to_owned(), created);
         }
         maps.add_rings(options).map_err(|error| StartError::object(format!("map {RINGS}: {error}")))?;
         Ok(maps)
@@ -118,31 +117,6 @@ impl Maps {
 
     pub(super) fn take_rings(&mut self) -> Result<Vec<OwnedFd>, StartError> {
         Ok(std::iter::once(self.share(RING)?).chain(self.rings.drain(..)).collect())
-    }
-
-    /// Creates the maps of [`ON_FACTS`]. The programs refer to them even if they do not use them.
-    fn complete(&mut self, object: &Object, facts: &KernelFacts, options: &LiveOptions) -> Result<(), StartError> {
-        for name in ON_FACTS {
-            let map = object.maps.get(name).ok_or_else(|| no_map(name))?;
-            let elements = match (name, map.max_entries()) {
-                (EXITED, _) if facts.consts.get(Const::ExitHasGroupDead) == Some(1) => 1,
-                _ if !uses(options.kinds, name) => 1,
-                (EXITED, declared) => declared,
-                (_, declared) => declared.min(options.connections),
-            };
-            // A program may allocate in any context from 6.1 on.
-            let grows = name != EXITED && facts.cast.is_some();
-            let flags = if grows { NO_PREALLOC } else { 0 };
-            self.add(name, map, elements, flags)?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, name: &str, map: &aya_obj::Map, elements: u32, flags: u32) -> Result<(), StartError> {
-        let created = create(name, map, elements, flags);
-        let created = created.map_err(|error| StartError::object(format!("map {name}: {error}")))?;
-        self.unused.insert(name.to_owned(), created);
-        Ok(())
     }
 
     pub(super) fn take_map(&mut self, name: &str) -> Result<Map, StartError> {
@@ -202,15 +176,14 @@ pub(super) struct Rejected {
 }
 
 impl ProbeObject {
-    /// Parses the object that [`for_this_kernel`](super::load::for_this_kernel) made, and completes the maps.
+    /// Parses the object that [`for_this_kernel`](super::load::for_this_kernel) made, and creates its maps.
     pub(super) fn new(
         bytes: &[u8],
-        maps: &mut Maps,
         facts: &KernelFacts,
         options: &LiveOptions,
-    ) -> Result<ProbeObject, StartError> {
+    ) -> Result<(ProbeObject, Maps), StartError> {
         let mut object = Object::parse(bytes).map_err(StartError::object)?;
-        maps.complete(&object, facts, options)?;
+        let maps = Maps::create(&mut object, facts, options)?;
         let parsed = std::mem::take(&mut object.maps);
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         let descriptors = parsed.iter().map(|(name, map)| (name.as_str(), maps.unused[name].as_raw_fd(), map));
@@ -219,7 +192,7 @@ impl ProbeObject {
         let btf = object.btf.as_ref().map(|btf| load_btf(&btf.to_bytes()));
         let btf = btf.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
         let btf = btf.map_err(|error| StartError::object(format!("BTF of the probes: {error}")))?;
-        Ok(ProbeObject { object, btf })
+        Ok((ProbeObject { object, btf }, maps))
     }
 
     /// The number of instructions of a program, including the functions that it calls.

@@ -15,7 +15,7 @@ use tracetui_shared::id::{KernelAddr, ProgId, Tgid, Tid};
 use tracetui_shared::kind::KindSet;
 use tracetui_shared::time::BootNanos;
 
-pub const NAME: &str = "bpf_stream";
+const NAME: &str = "bpf_stream";
 
 /// The pages of each CPU's ring. They hold some 2,400 changes.
 const PAGES: usize = 64;

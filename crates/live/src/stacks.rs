@@ -8,10 +8,9 @@ use tracetui_events::event::refers_to;
 use tracetui_events::frame::Batch;
 use tracetui_events::frame::host::{FIRST_KIND, HostFrame, KernelSymbol};
 use tracetui_events::limits;
-use tracetui_events::symbols::{BPF, ImageChange, Snapshot, Symbols, Table, Unavailable};
+use tracetui_events::symbols::{ImageChange, Snapshot, Symbols, Table, Unavailable};
 use tracetui_host::clock;
 use tracetui_host::kallsyms::{self, Module, SymbolReader};
-use tracetui_host::printed_symbols::Namer;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::kind::Kind;
@@ -23,9 +22,7 @@ pub(super) struct StackNames {
     symbols: Symbols,
     /// `None` if no thread can be started: then addresses have no names.
     reader: Option<SymbolReader>,
-    /// Asks the kernel for names. Used if the kernel hides its symbols.
-    namer: Option<Namer>,
-    /// Why there are no names. Set if the kernel cannot be asked either.
+    /// Why there are no names.
     pub(super) unnamed: Option<Unavailable>,
     /// Whether the symbols were read, or cannot be read.
     pub(super) known: bool,
@@ -33,27 +30,21 @@ pub(super) struct StackNames {
     sent: StackSymbols,
     /// Addresses whose current symbols are in `sent`, with the time since when each symbol exists.
     addresses: HashMap<u64, BootNanos>,
-    /// The modules found by the last check, and its time.
+    /// The modules found by the last check.
     modules: BTreeSet<Module>,
-    looked_up: BootNanos,
 }
 
 impl StackNames {
     pub(super) fn start() -> StackNames {
         let reader = SymbolReader::start().ok();
-        let (known, modules, looked_up) = (reader.is_none(), kallsyms::modules(), clock::now_boot());
-        StackNames { known, reader, modules, looked_up, ..StackNames::default() }
+        StackNames { known: reader.is_none(), reader, modules: kallsyms::modules(), ..StackNames::default() }
     }
 
     /// Waits until the symbols are read, which takes some 60 ms.
     pub(super) fn wait(&mut self) -> Result<&Table, Unavailable> {
         self.hurry();
         let read = self.reader.as_ref().map_or(Err(Unavailable::NotRead), SymbolReader::wait);
-        if let Err(why) = &read {
-            // Before 5.13, no program can ask the kernel for names.
-            self.namer = Namer::load().ok();
-            self.unnamed = self.namer.is_none().then_some(*why);
-        }
+        self.unnamed = read.as_ref().err().copied();
         self.take_snapshot(read);
         self.symbols.table()
     }
@@ -76,15 +67,13 @@ impl StackNames {
         }
     }
 
-    /// Reads the symbols again if modules were loaded or unloaded since the last call. Call it each second. An unloaded module is
-    /// known to have been there at the last check.
+    /// Reads the symbols again if modules were loaded or unloaded since the last call. Call it each second.
     pub(super) fn follow_modules(&mut self) {
         let before = std::mem::replace(&mut self.modules, kallsyms::modules());
-        let since = std::mem::replace(&mut self.looked_up, clock::now_boot());
         if before == self.modules {
             return;
         }
-        before.difference(&self.modules).for_each(|module| self.symbols.end_module(since, &module.name));
+        before.difference(&self.modules).for_each(|module| self.symbols.end_module(&module.name));
         self.addresses.clear();
         self.read_again();
     }
@@ -129,46 +118,12 @@ impl StackNames {
             return;
         }
         let symbol = self.symbols.find(KernelAddr(address), at);
-        let hidden = symbol.is_none() && self.symbols.table().is_err();
-        let symbol = if hidden { self.ask(address, at) } else { symbol };
-        if let Some(current) = symbol.as_ref().filter(|symbol| symbol.to.0 == 0) {
+        if let Some(current) = &symbol {
             if self.addresses.len() >= limits::STACK_ADDRESSES {
                 self.addresses.clear();
             }
             self.addresses.insert(address, current.from);
         }
         found.extend(self.sent.correct(address, at, symbol.as_ref()));
-    }
-
-    /// The kernel's answer for an address, if it was valid at that time too.
-    fn ask(&self, address: u64, at: BootNanos) -> Option<KernelSymbol> {
-        let named = self.namer.as_ref()?.name(address)?;
-        // This address belongs to a program that was loaded since then.
-        if self.symbols.find(KernelAddr(address), clock::now_boot()).is_some() {
-            return None;
-        }
-        let is_program = is_program(&named.name);
-        let owner = if is_program { BPF.to_vec() } else { named.module };
-        // The kernel itself never moves. A module or program is only known to be there now.
-        let from = if owner.is_empty() { BootNanos(0) } else { at };
-        let addr = KernelAddr(address.checked_sub(named.offset)?);
-        Some(KernelSymbol { addr, size: named.size, from, to: BootNanos(0), name: named.name, owner })
-    }
-}
-
-/// Whether this is the symbol of a program: `bpf_prog_`, 16 hex digits, and maybe a name.
-fn is_program(name: &[u8]) -> bool {
-    let tag = name.strip_prefix(b"bpf_prog_").and_then(|rest| rest.split_at_checked(16));
-    tag.is_some_and(|(tag, rest)| tag.iter().all(u8::is_ascii_hexdigit) && matches!(rest, [] | [b'_', ..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_is_known_by_its_symbol() {
-        assert!(is_program(b"bpf_prog_188d86a1865fce09_sys_exit") && is_program(b"bpf_prog_188d86a1865fce09"));
-        assert!(!is_program(b"bpf_prog_load") && !is_program(b"bpf_prog_get_info_by_fd") && !is_program(b"do_exit"));
     }
 }

@@ -16,8 +16,8 @@ use foldhash::HashMap;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use tracetui_host::bpf::{link_iterator, open_iterator};
+use tracetui_host::procfs;
 use tracetui_host::program::ProgramKind;
-use tracetui_host::{clock, procfs};
 use tracetui_shared::record::task::TaskStart;
 use zerocopy::FromBytes as _;
 
@@ -31,9 +31,8 @@ const KTHREADD: u32 = 2;
 pub(super) enum Unit {
     /// Nanoseconds, as in the kernel.
     Nanoseconds,
-    /// Clock ticks, after adding this offset
-    /// ([`Capture::start_offset`](tracetui_shared::capture::Capture::start_offset)).
-    Ticks(i64),
+    /// Clock ticks, as in /proc.
+    Ticks,
 }
 
 pub(super) struct Tasks {
@@ -56,7 +55,7 @@ impl Tasks {
     pub(super) fn unit(&self) -> Unit {
         match self.iterator {
             Some(_) => Unit::Nanoseconds,
-            None => Unit::Ticks(clock::namespace_offset_ns()),
+            None => Unit::Ticks,
         }
     }
 

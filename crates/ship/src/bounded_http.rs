@@ -12,9 +12,8 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use std::time::Duration;
 
-/// The most bytes of a manifest's row or an error, and of the end of a Parquet file or any other answer.
-pub(crate) const ROW: u64 = 64 << 10;
-pub(crate) const FOOTER: u64 = 64 << 20;
+/// The most bytes of an answer. Objects are not read.
+const ANSWER: usize = 64 << 10;
 
 /// How long one request may take. A slow server takes a part of 30 MB at 50 kB/s. reqwest's limit for silence would also apply while a
 /// part is sent.
@@ -52,8 +51,7 @@ impl HttpService for Bounded {
             let (head, body) = self.0.execute(request).await?.into_parts();
             let body = if head.status.is_success() {
                 let long = |error| HttpError::new_boxed(HttpErrorKind::Decode, error);
-                let most = usize::try_from(FOOTER).unwrap_or(usize::MAX);
-                HttpResponseBody::new(Limited::new(body, most).map_err(long))
+                HttpResponseBody::new(Limited::new(body, ANSWER).map_err(long))
             } else {
                 start_of(body).await?.into()
             };
@@ -65,11 +63,11 @@ impl HttpService for Bounded {
 /// The first bytes of an error's body, as text.
 async fn start_of(body: HttpResponseBody) -> Result<Bytes, HttpError> {
     let (mut bytes, mut stream) = (Vec::new(), body.bytes_stream());
-    while (bytes.len() as u64) < ROW
+    while bytes.len() < ANSWER
         && let Some(more) = stream.next().await
     {
         bytes.extend_from_slice(&more?);
     }
-    bytes.truncate(usize::try_from(ROW).unwrap_or(usize::MAX));
+    bytes.truncate(ANSWER);
     Ok(String::from_utf8_lossy(&bytes).into_owned().into())
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 /// Ships closed recordings to object storage as Parquet.
 ///
-/// Parts of `tracetui record --rotate` become TO/events/dt=YYYY-MM-DD/hour=HH/HOST-BOOT-TRACE-PART.parquet, each with a row in
-/// TO/manifest. Objects are created and never replaced, so that a retry changes nothing. It needs no root and traces nothing.
+/// Parts of `tracetui record --rotate` become TO/events/dt=YYYY-MM-DD/hour=HH/HOST-BOOT-TRACE-PART-SUM.parquet, each with a row
+/// in TO/manifest. Objects are created and never replaced, so that a retry changes nothing. It needs no root and traces nothing.
 ///
-/// Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from the profile AWS_PROFILE of
-/// AWS_SHARED_CREDENTIALS_FILE, from a web identity, or from the container or the machine. AWS_ENDPOINT_URL is another server.
+/// Credentials for S3 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from a web identity, or from the container or the
+/// machine. AWS_ENDPOINT_URL is another server.
 #[derive(Parser, Debug)]
 #[command(name = "tracetui-ship", version)]
 pub(crate) struct Ship {
@@ -22,14 +22,13 @@ pub(crate) struct Ship {
     pub(crate) to: String,
     /// Remove the oldest closed recordings above this size (such as 10GiB) or age (such as 12h), even if they were not shipped
     ///
-    /// Those removed before they were shipped have a row in the manifest. Without this option, ship removes nothing, and `record
-    /// --rotate` bounds the spool.
+    /// Without this option, ship removes nothing, and `record --rotate` bounds the spool.
     #[arg(long, value_name = "SIZE|TIME", value_parser = keep)]
     pub(crate) keep: Option<Keep>,
     /// Ship what is closed, then exit; the status is 1 if something waits because of an error
     #[arg(long)]
     pub(crate) once: bool,
-    /// The directory for what was shipped, and for the file that is being converted. Default: SPOOL/.tracetui-ship
+    /// The directory for the file that is being converted. Default: SPOOL/.tracetui-ship
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// The unit of times: ns, or us for Spark and Iceberg

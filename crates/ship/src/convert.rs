@@ -2,7 +2,7 @@
 
 use crate::part::Part;
 use anyhow::{Context, Result, anyhow};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Step};
-use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::recording::file::RecordingFile;
 use tracetui_events::sink::Sink as _;
 use tracetui_events::text::time::utc;
 use tracetui_export::{Options, Parquet};
@@ -21,20 +21,17 @@ use tracetui_export::{Options, Parquet};
 const MOST: u64 = 5 << 30;
 
 /// What a converted part contains.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub(crate) struct Contents {
     pub(crate) host: String,
     pub(crate) boot_id: String,
     /// Of `record --label`: `site=fra1,role=web`.
-    #[serde(default)]
     pub(crate) labels: String,
     /// Bytes of the Parquet file.
-    #[serde(default)]
     pub(crate) bytes: u64,
     #[serde(rename = "events")]
     pub(crate) rows: u64,
     pub(crate) seen: u64,
-    #[serde(default)]
     pub(crate) filtered: u64,
     pub(crate) lost: u64,
     /// Events that the trace had seen before this part.
@@ -45,7 +42,6 @@ pub(crate) struct Contents {
     pub(crate) complete: bool,
     pub(crate) damaged: bool,
     /// Whether the trace has another part.
-    #[serde(default)]
     pub(crate) continues: bool,
 }
 

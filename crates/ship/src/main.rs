@@ -4,7 +4,6 @@ mod agent;
 mod bounded_http;
 mod cli;
 mod convert;
-mod credentials;
 mod man;
 mod manifest;
 mod mapped_body;
@@ -12,8 +11,8 @@ mod messages;
 mod part;
 mod run;
 mod spool;
-mod state;
 mod store;
+mod work;
 
 use clap::Parser as _;
 use std::process::ExitCode;

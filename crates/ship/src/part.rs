@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::recording::file::RecordingFile;
 use tracetui_events::text::time::utc;
 
 /// The latest time that a name can have: the last second of 9999.
@@ -66,13 +66,13 @@ impl Part {
     }
 
     /// What identifies its contents: id, size, and the start of its SHA-256. A CRC would not do: blocks end in theirs, so that other
-    /// contents can have the same sum. Unreadable places count as zeros.
+    /// contents can have the same sum.
     pub(crate) fn source(&self, recording: &RecordingFile) -> io::Result<String> {
         let (mut hasher, mut buffer, mut at) = (Context::new(&SHA256), vec![0; 1 << 16], 0);
         while at < self.identity.bytes {
             let most = usize::try_from(self.identity.bytes - at).unwrap_or(usize::MAX).min(buffer.len());
             let piece = buffer.get_mut(..most).unwrap_or_default();
-            match recording.read_at(at, piece, &mut |_, _| {})? {
+            match recording.read_at(at, piece)? {
                 0 => break,
                 read => {
                     hasher.update(piece.get(..read).unwrap_or_default());
@@ -88,11 +88,6 @@ impl Part {
             hex(sum.as_ref().get(..16).unwrap_or_default())
         ))
     }
-}
-
-/// The name of this machine.
-pub(crate) fn own_host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn id_start(header: &FileHeader) -> String {

@@ -4,8 +4,8 @@ use crate::agent::{Agent, Counts};
 use crate::cli::Ship;
 use crate::messages::say;
 use crate::spool::Spool;
-use crate::state::State;
 use crate::store::{Store, is_below};
+use crate::work::WorkDirectory;
 use anyhow::{Context, Result, bail};
 use std::hash::{BuildHasher as _, RandomState};
 use std::process::ExitCode;
@@ -36,11 +36,10 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
         bail!("--to contains the spool: use another directory");
     }
     let spool = Spool::open(&args.spool)?;
-    let state = State::open(args.state.as_deref(), spool.as_fd())?;
+    let work = WorkDirectory::open(args.state.as_deref(), spool.as_fd())?;
     let options = Options { micros: args.time == "us", bloom: true };
-    let (settled, unreadable) = Default::default();
-    let mut agent =
-        Agent { spool, store, state, options, keep: args.keep, settled, unreadable, counts: Counts::default() };
+    let (settled, unreadable, seen, counts) = Default::default();
+    let mut agent = Agent { spool, store, work, options, keep: args.keep, settled, unreadable, seen, counts };
     say(format_args!("ships the closed recordings in {} to {}", args.spool.display(), args.to));
     runtime.block_on(async {
         let take = |kind| signal(kind).context("cannot install signal handlers");
@@ -48,7 +47,7 @@ fn ship(runtime: &Runtime, args: &Ship) -> Result<ExitCode> {
         // No thread may exist yet: the rights are those of a thread.
         agent.store.load_resolvers();
         let spool = args.keep.is_some().then_some(agent.spool.as_fd());
-        let (state, target) = (agent.state.as_fd(), agent.store.directory.as_deref());
+        let (state, target) = (agent.work.as_fd(), agent.store.directory.as_deref());
         enter_shipper(ShipperDirectories { spool, state, target }).context("cannot give up rights")?;
         let code = tokio::select! {
             code = rounds(&mut agent, args) => code,
@@ -87,9 +86,9 @@ fn pause(failures: u32, longest: Duration) -> Duration {
 }
 
 fn report(agent: &Agent) {
-    let Counts { parts, rows, bytes, missing, unreadable, removed } = agent.counts;
+    let Counts { parts, rows, bytes, unreadable, removed } = agent.counts;
     say(format_args!(
-        "{} shipped: {}, {}; {missing} missing, {unreadable} unreadable; {removed} removed",
+        "{} shipped: {}, {}; {unreadable} unreadable; {removed} removed",
         counted(parts, ["part", "parts"]),
         counted(rows, ["event", "events"]),
         size(bytes),

@@ -12,13 +12,13 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tracetui_events::recording::follow::{RecordingFile, Writing, is_being_written};
+use tracetui_events::recording::file::{RecordingFile, is_being_written};
 use tracetui_events::text::{grouped, size};
 
 /// The most files of the directory that are read. A trace keeps far fewer.
 const FILES: usize = 100_000;
 
-/// After how long a file counts as closed if its file system does not show who writes it, and as unreadable without a header.
+/// After how long a file without an end counts as closed, and one without a header as unreadable.
 const QUIET: Duration = Duration::from_secs(600);
 
 /// No links, and no wait for a FIFO.
@@ -43,8 +43,6 @@ pub(crate) struct Scan {
     pub(crate) unreadable: Vec<Unreadable>,
     /// Messages about files that cannot be opened now.
     pub(crate) faults: Vec<String>,
-    /// Recordings that are still being written.
-    pub(crate) open: Vec<Part>,
 }
 
 impl Spool {
@@ -107,15 +105,13 @@ impl Spool {
         if let Some(part) = settled.get(&identity) {
             return scan.parts.push(Part { name: name.to_owned(), ..part.clone() });
         }
-        let part = |recording: &RecordingFile| Part::new(name.to_owned(), identity, recording.header);
         if is_being_written(&file).unwrap_or(false) {
-            return scan.open.extend(RecordingFile::open(file).ok().as_ref().map(part));
+            return;
         }
         match RecordingFile::open(file) {
-            Ok(recording) if recording.writing() == Writing::Unknown && !is_quiet(&identity) => {
-                scan.open.push(part(&recording));
-            }
-            Ok(recording) => scan.parts.push(part(&recording)),
+            // The file system may not show who writes it.
+            Ok(recording) if !recording.is_complete().unwrap_or(false) && !is_quiet(&identity) => {}
+            Ok(recording) => scan.parts.push(Part::new(name.to_owned(), identity, recording.header)),
             Err(_) if !is_quiet(&identity) => {}
             Err(error) => scan.unreadable.push(unreadable(error.to_string())),
         }
@@ -142,7 +138,6 @@ impl Spool {
     }
 
     /// Removes closed parts above the bound: shipped ones first, then others, each time the oldest first. Returns the number removed.
-    /// The gap in the numbers of a trace is reported by its next part.
     pub(crate) fn bound(
         &self,
         parts: &[Part],

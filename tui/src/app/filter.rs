@@ -1,15 +1,21 @@
 //! The display filter: a text of several parts. The last valid text is in effect.
 
-pub(crate) mod language;
 mod narrow;
 
-use self::language::{HOST_IDS, INNER_ID, parse};
 use super::prompt::line::History;
 use std::cell::RefCell;
 use tracetui_events::enrich::World;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::{Filter, FilterError, Scratch, gives_way};
 use tracetui_shared::id::Tgid;
+
+/// The fields that compare ids of the host.
+pub(crate) const HOST_IDS: [&str; 10] =
+    ["pid", "tid", "ppid", "tree", "session", "old_tid", "child_pid", "killed_by.pid", "closer.pid", "peer.pid"];
+
+/// Why they are refused in another pid namespace: an id typed there is one of that namespace.
+pub(crate) const INNER_ID: &str =
+    "use ns_pid=ID: tracetui runs in a pid namespace of its own, and this compares ids of the host";
 
 /// A filter with the buffers that its evaluation needs. It hides events and never stops collection.
 #[derive(Debug)]
@@ -68,7 +74,7 @@ impl FilterState {
     pub(crate) fn set(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
         self.applied = match text.trim() {
             "" => None,
-            _ => Some(DisplayFilter { filter: parse(text, world)?, scratch: RefCell::default() }),
+            _ => Some(DisplayFilter { filter: Filter::parse(text, world)?, scratch: RefCell::default() }),
         };
         self.parts = self.applied.as_ref().map(|applied| applied.filter.parts()).unwrap_or_default();
         Ok(())
@@ -164,9 +170,9 @@ impl FilterState {
     /// ids from events.
     fn set_typed(&mut self, text: &str, world: &World) -> Result<(), FilterError> {
         if self.is_inner {
-            let parts = |text: &str| parse(text, world).map(|filter| filter.parts());
+            let parts = |text: &str| Filter::parse(text, world).map(|filter| filter.parts());
             let before = parts(&self.before).unwrap_or_default();
-            let compares = |part: &String| parse(part, world).is_ok_and(|filter| filter.compares(&HOST_IDS));
+            let compares = |part: &String| Filter::parse(part, world).is_ok_and(|filter| filter.compares(&HOST_IDS));
             if let Some(part) = parts(text)?.into_iter().find(|part| !before.contains(part) && compares(part)) {
                 let at = text.find(&part).map_or(0..text.len(), |at| at..at + part.len());
                 return Err(FilterError {
@@ -204,7 +210,7 @@ mod tests {
         }
         app.search.is_inner = true;
         keys(&mut app, "/pid=2");
-        assert_eq!(app.search.error.as_deref(), Some(super::language::INNER_ID));
+        assert_eq!(app.search.error.as_deref(), Some(super::INNER_ID));
         keys(&mut app, "\x1b");
         // A key takes the id from the event. It stays while the filter is edited.
         work(keys(&mut app, "pf err"));

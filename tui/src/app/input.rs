@@ -6,7 +6,6 @@ pub use super::views::diff::result::Compared;
 use std::time::Duration;
 use tracetui_events::event::process::ProcessKey;
 use tracetui_events::frame::Batch;
-use tracetui_events::playback::timeline::Facts;
 use tracetui_events::store::Id;
 use tracetui_events::why::{Answer, Lookup};
 
@@ -15,16 +14,12 @@ pub enum Input {
     Batch(Batch),
     /// Another part of the recording, with its state if there is one, replaces all state. The flag: whether it is at the start.
     Restore(Option<Batch>, bool),
-    /// The facts about the shown recording have changed.
-    Replayed(Facts),
     /// Reading the shown recording cannot continue, for the reason in the message.
     ReadFailed(String),
     /// The search has read the recording up to this time (CLOCK_BOOTTIME, ns).
     Finding(u64),
     /// The search ended: with the time of the match, if there is one, or with the reason why the recording cannot be searched.
     Found(Result<Option<u64>, String>),
-    /// The recordings and directories beside this path, in which the text before the cursor ends.
-    Listed(String, Vec<String>),
     /// How much of both runs the comparison has read, in percent.
     Comparing([u8; 2]),
     /// The comparison ended: with its result, or with the reason why there is none.
@@ -52,8 +47,6 @@ pub enum Input {
     RecordingEnded(u64),
     /// The recording failed or cannot begin, for the reason in the message.
     NotRecorded(String),
-    /// The events that are shown were saved: the name of the file, the number of events, and its bytes.
-    Saved(String, u64, u64),
     /// No more frames will arrive.
     SourceEnded,
 }
@@ -117,8 +110,6 @@ pub enum Effect {
     Bell,
     /// Start a recording, or end the running one.
     Record,
-    /// Saves the events that are shown in a file of their own.
-    SaveShown,
     /// Go to this time in the recording (CLOCK_BOOTTIME, ns): [`Input::Restore`] and frames from there follow.
     Seek(u64),
     /// Search the recording, or stop searching it: [`Input::Finding`] and [`Input::Found`] follow.
@@ -128,8 +119,6 @@ pub enum Effect {
     CountRuns(bool),
     /// Read what these processes use: [`App::measured`](super::App::measured) follows.
     Measure(Vec<ProcessKey>),
-    /// List the recordings and directories beside this path: [`Input::Listed`] follows.
-    ListFiles(String),
     /// Compare the trace with this recording, or stop comparing: [`Input::Comparing`] and [`Input::Compared`] follow.
     Compare(Option<String>),
     /// Restore the terminal and stop until SIGCONT.
@@ -138,8 +127,6 @@ pub enum Effect {
     Type(Vec<u8>),
     /// Run COMMAND again: [`Input::RunsAgain`] follows.
     RunAgain,
-    /// Give COMMAND's terminal this many columns and rows.
-    CommandWindow(u16, u16),
 }
 
 pub type Effects = Vec<Effect>;

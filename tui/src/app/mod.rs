@@ -28,9 +28,8 @@ use command::summary::Summary;
 use filter::FilterState;
 use input::Measurement;
 pub use input::{Compared, Effect, Effects, Input, Signal, Tick, Usage};
-use keys::keymap::{Action, Keymap, Press};
+use keys::keymap::{Action, Keymap};
 use prompt::Prompt;
-use prompt::line::History;
 use rates::Rates;
 use recordings::{Recorded, Recordings};
 use replay::Replay;
@@ -57,11 +56,11 @@ use tracetui_shared::kind::{Kind, KindSet};
 use verdict::Verdict;
 use views::columns::Columns;
 use views::detail::reasons::Reasons;
-use views::detail::{Detail, Subject, Tab};
+use views::detail::{Detail, Subject};
 use views::event_list::row::{TimeBase, TimeMode};
 use views::event_list::{EventList, Listing};
 use views::{View, Views};
-use watch::{Watch, Watches};
+use watch::Watches;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -74,8 +73,6 @@ pub struct Settings {
     pub capture: String,
     /// The display filter at the start.
     pub filter: String,
-    /// The filters of earlier sessions, oldest first.
-    pub filters: Vec<String>,
     /// Whether ids are typed in a pid namespace other than the host's.
     pub is_inner: bool,
     /// Whether the list leaves out what needs no attention.
@@ -92,7 +89,6 @@ impl Default for Settings {
             zone: Zone::UTC,
             capture: "all".to_owned(),
             filter: String::new(),
-            filters: Vec::new(),
             is_inner: false,
             calm: false,
             preferences: Preferences::default(),
@@ -133,8 +129,6 @@ pub struct App {
     pub(crate) detail: Detail,
     pub(crate) views: Views,
     pub(crate) watches: Watches,
-    /// The muted stories. Each filter is on the event that shows what went wrong.
-    pub(crate) muted: Vec<Watch>,
     pub(crate) side: Side,
     /// Whether the source was told to count the runs of BPF programs.
     counts_runs: bool,
@@ -159,8 +153,6 @@ pub struct App {
     effects: Effects,
     /// Whether Quit was pressed while COMMAND runs. The next press quits.
     asked_to_quit: bool,
-    /// Whether the next key says what to record.
-    asks_what: bool,
     extent: Extent,
     /// The event selected when the screen was drawn; `None` after a key.
     drawn: Option<Id>,
@@ -177,8 +169,8 @@ struct ReturnTo {
     selected: Option<Id>,
 }
 
-/// The scroll limits and click targets that drawing computes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// The scroll limits that drawing computes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Extent {
     pub overlay: usize,
     pub detail: usize,
@@ -186,18 +178,8 @@ pub struct Extent {
     pub scroll: usize,
     /// Whether the selected row of the detail pane is not visible.
     pub row_hidden: bool,
-    /// The first line of the event list.
+    /// The first line of the event list, which a click counts from.
     pub(crate) first: Option<Id>,
-    /// The cells of the tabs in the filter line: the first cell, and the one after the last.
-    pub(crate) tabs: [(u16, u16); View::ALL.len()],
-    /// The cells of the kinds' chips in the same form, in the order of [`Kind::DEFAULT_FIRST`].
-    pub(crate) chips: [(u16, u16); Kind::DEFAULT_FIRST.len()],
-    /// The cells of the tabs in the title of the detail pane in the same form. Empty for tabs that are not drawn.
-    pub(crate) pane_tabs: [(u16, u16); Tab::ALL.len()],
-    /// The cells of the density strip in the same form.
-    pub(crate) strip: (u16, u16),
-    /// The keys in the footer, and the cells of each in the same form.
-    pub(crate) keys: Vec<(Press, (u16, u16))>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -266,7 +248,6 @@ impl App {
         let mut pipeline = Pipeline::new(settings.budget);
         pipeline.world_mut().zone = settings.zone;
         let mut filter = FilterState::default();
-        filter.history = History::of(settings.filters.clone());
         let mut search = Search::default();
         (filter.is_inner, search.is_inner) = (settings.is_inner, settings.is_inner);
         filter.set(&settings.filter, pipeline.world())?;
@@ -351,8 +332,6 @@ impl App {
     pub fn set_command(&mut self, name: impl Into<String>) {
         self.output = Some(Output::new(name));
         self.fit_command();
-        // The event loop asks for the size itself.
-        self.effects.clear();
     }
 
     /// Sets the display filter. If it is not valid, the old filter stays.
@@ -399,7 +378,6 @@ impl App {
             || self.search.counting(&self.store)
             || self.views.top.scanning(&self.store)
             || self.side.scanning(&self.store)
-            || self.views.shown == View::Tree && self.views.tree.nodes.travelling(self.loaded().moment(), &self.store)
     }
 
     pub fn selected(&self) -> Option<Stored<'_>> {

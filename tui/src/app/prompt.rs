@@ -5,11 +5,11 @@ pub(crate) mod line;
 
 use self::completion::Completion;
 use self::line::{Edited, History, Line};
+use super::App;
 use super::keys::device::KeyCode;
 use super::keys::keymap::{Action, Press};
 use super::time::Aim;
 use super::views::View;
-use super::{App, Effect};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
@@ -75,7 +75,7 @@ impl App {
             Purpose::Help => &no_history,
         };
         let edited = match (press.code, completion.take()) {
-            (KeyCode::Tab | KeyCode::BackTab, completion) if matches!(purpose, Purpose::Filter | Purpose::Compare) => {
+            (KeyCode::Tab | KeyCode::BackTab, completion) if purpose == Purpose::Filter => {
                 return self.complete(completion, press.code == KeyCode::Tab);
             }
             (KeyCode::Esc, Some(completion)) => {
@@ -160,30 +160,17 @@ impl App {
 
     /// Completes the text before the cursor as far as that is unambiguous, or inserts another offer.
     fn complete(&mut self, known: Option<Completion>, next: bool) {
-        let Some(Prompt { purpose, line, .. }) = &self.prompt else { return };
-        let completion = match (known, purpose) {
-            (Some(mut completion), _) => {
-                completion.step(next);
-                Some(completion)
+        let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt else { return };
+        let found = match known {
+            Some(mut known) => {
+                known.step(next);
+                Some(known)
             }
-            (None, Purpose::Compare) => return self.effects.push(Effect::ListFiles(line.parts().0.to_owned())),
-            (None, _) => Completion::of(line.parts().0, &self.store, self.pipeline.world()),
+            None => Completion::of(line.parts().0, &self.store, self.pipeline.world()),
         };
-        self.insert(completion, "no completions");
-    }
-
-    /// Completes a path with the names in its directory, unless more was typed meanwhile.
-    pub(super) fn listed(&mut self, path: &str, names: &[String]) {
-        if self.line_for(Purpose::Compare).is_some_and(|line| line.parts().0 == path) {
-            self.insert(Completion::of_file(path, names), "no recordings (*.ttr) with this beginning");
-        }
-    }
-
-    fn insert(&mut self, completion: Option<Completion>, none: &str) {
-        let Some(completion) = completion else { return self.notify(none) };
-        let Some(prompt) = &mut self.prompt else { return };
-        prompt.completion = completion.insert(&mut prompt.line);
-        let (purpose, text) = (prompt.purpose, prompt.line.text());
+        let Some(found) = found else { return self.notify("no completions") };
+        *completion = found.insert(line);
+        let (purpose, text) = (*purpose, line.text());
         self.take_text(purpose, &text);
     }
 
@@ -196,10 +183,13 @@ impl App {
         }
         self.screen.clear_message();
         if let Some(Prompt { purpose, line, completion, .. }) = &mut self.prompt {
-            line.paste(text);
+            let fits = line.paste(text);
             *completion = None;
             let (purpose, text) = (*purpose, line.text());
             self.take_text(purpose, &text);
+            if !fits {
+                self.notify("the pasted text is too long");
+            }
             if purpose == Purpose::Search {
                 self.search_typed();
             }

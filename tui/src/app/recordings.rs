@@ -48,13 +48,6 @@ impl Recordings {
         Some(text)
     }
 
-    /// Notes a file with the events that were shown.
-    pub(super) fn saved(&mut self, name: String, events: u64, bytes: u64) -> String {
-        let text = format!("{name}: {} saved, {} bytes", counted(events, ["event", "events"]), grouped(bytes));
-        self.done.push(Recorded { name, bytes, evicted: 0 });
-        text
-    }
-
     pub(super) fn fail(&mut self, why: String) -> String {
         let text = why.strip_prefix("tracetui: ").unwrap_or(&why);
         let stopped = if self.written.take().is_some() { "recording stopped: " } else { "" };

@@ -25,24 +25,12 @@ pub use transport::{Target, Transport};
 /// Reading on through this many events is faster than loading another part.
 pub(super) const NEAR_EVENTS: u64 = 20_000;
 
-/// How much of the written recording is loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum LoadedExtent {
-    #[default]
-    Some,
-    /// All events written by some point in time. Later ones follow while frames are wanted.
-    Once,
-    /// All events written so far.
-    All,
-    /// The whole recording; no more events follow.
-    Ended,
-}
-
 #[derive(Debug, Default)]
 pub struct Replay {
     pub(crate) facts: Facts,
     pub(crate) transport: Transport,
-    loaded_extent: LoadedExtent,
+    /// Whether everything after the loaded part is loaded too.
+    has_ended: bool,
     /// The times of the first and the latest frame read from the loaded part (CLOCK_BOOTTIME, ns).
     read: Option<(u64, u64)>,
     /// The events that the pipeline knew at the start of the recording. They were in removed files.
@@ -62,21 +50,9 @@ pub struct Replay {
 impl Replay {
     /// A replay that first goes to `target`.
     pub fn new(facts: Facts, target: Target, speed: Speed) -> Replay {
-        let mut replay = Replay { from_start: true, speed, ..Replay::default() };
+        let mut replay = Replay { facts, from_start: true, speed, ..Replay::default() };
         replay.transport.aim(target);
-        replay.set(facts);
         replay
-    }
-
-    /// Updates the facts about the recording. Returns a message if it has ended.
-    pub(super) fn set(&mut self, facts: Facts) -> Option<String> {
-        let before = std::mem::replace(&mut self.facts, facts).end;
-        match self.facts.end {
-            now if now == before => None,
-            End::Complete => Some("the recording is complete".to_owned()),
-            End::Early => Some("the recording ends early: it is not written any more".to_owned()),
-            _ => None,
-        }
     }
 
     /// Continues playback from the row that the user selected during playback, if there is one.
@@ -91,42 +67,26 @@ impl Replay {
         self.transport.arrive();
     }
 
-    /// Notes that frames arrived. Returns whether all events written so far are loaded, which a batch without frames indicates.
-    pub(super) fn took(&mut self, batch: &Batch) -> bool {
-        self.loaded_extent = match self.loaded_extent {
-            LoadedExtent::Ended => LoadedExtent::Ended,
-            _ if batch.is_empty() => LoadedExtent::All,
-            LoadedExtent::All => LoadedExtent::Once,
-            loaded => loaded,
-        };
+    /// Notes that frames arrived.
+    pub(super) fn took(&mut self, batch: &Batch) {
         for time in batch.frames().map(|frame| frame.header.time.0).filter(|time| *time > 0) {
             let (_, latest) = self.read.get_or_insert((time, time));
             *latest = time.max(*latest);
         }
-        batch.is_empty()
     }
 
     pub(super) fn end(&mut self) {
-        self.loaded_extent = LoadedExtent::Ended;
+        self.has_ended = true;
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.loaded_extent == LoadedExtent::Ended
-    }
-
-    /// Whether more events may be written to the recording, even if all of them so far are loaded.
+    /// Whether the recording is a pipe that has not ended.
     pub(crate) fn grows(&self) -> bool {
-        self.facts.end.is_open() && !self.has_ended()
+        self.facts.end == End::Unknown && !self.has_ended
     }
 
-    /// Whether all written events after the loaded part are loaded.
+    /// Whether all events after the loaded part are loaded.
     pub(super) fn at_end(&self) -> bool {
-        matches!(self.loaded_extent, LoadedExtent::All | LoadedExtent::Ended)
-    }
-
-    /// Whether the loaded part reaches the end of the written events, or is about to if frames are wanted.
-    pub(super) fn is_up_to_date(&self, wants_frames: bool) -> bool {
-        self.at_end() || self.grows() && self.loaded_extent == LoadedExtent::Once && wants_frames
+        self.has_ended
     }
 
     /// Whether reading on reaches the next events sooner than loading another part does. `read`: events that the pipeline knows.
@@ -147,12 +107,6 @@ impl Replay {
         self.transport.playing().is_some()
     }
 
-    /// The speed reached, if it is clearly below the chosen one because reading is slower.
-    pub fn reached(&self) -> Option<f64> {
-        let reached = self.transport.playing()?.reached;
-        reached.filter(|reached| *reached < 0.8 * self.speed.factor())
-    }
-
     /// The end of the recording as far as it is known.
     pub(super) fn ends_at(&self) -> Option<BootNanos> {
         self.facts.span.map(|(_, last)| BootNanos(last))
@@ -162,17 +116,12 @@ impl Replay {
     pub(super) fn restored(&mut self, from_start: bool, before: u64) {
         self.from_start = from_start;
         self.failure = None;
-        self.loaded_extent = LoadedExtent::Some;
+        self.has_ended = false;
         self.read = None;
         self.transport.set_awaited(false);
         if from_start {
             self.before_start = before;
         }
-    }
-
-    pub(super) fn change_speed(&mut self, faster: bool) {
-        self.speed = self.speed.next(faster);
-        self.transport.playing_mut().into_iter().for_each(Playing::measure_anew);
     }
 
     /// Advances the position to now, but not beyond `last`. `None` if the replay is not playing.

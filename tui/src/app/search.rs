@@ -2,7 +2,7 @@
 
 mod unloaded;
 
-use super::filter::language::{HOST_IDS, INNER_ID};
+use super::filter::{HOST_IDS, INNER_ID};
 use super::prompt::line::History;
 use super::views::event_list::EventList;
 use super::views::event_list::row;

@@ -1,10 +1,9 @@
 //! The side strip: the busiest commands, the newest failures that nothing answered, new attachments and peers, changed files, and the
-//! watches. Each of its rows leads to events. In the tree, a summary of the selected process takes its place ([`process`]).
+//! watches. Each of its rows leads to events.
 //!
 //! Everything is counted as events arrive, and only while the strip is wanted. Like the list, it shows what passes the filter.
 
 mod news;
-mod process;
 
 use super::App;
 use super::keys::keymap::Action;
@@ -15,13 +14,10 @@ use super::views::View;
 use super::views::detail::Size;
 use super::views::event_list::row::{TimeBase, time_text};
 use super::views::top::{By, Group, Top};
-use super::views::tree::Seen;
 use super::watch::Watch;
 use news::News;
-use process::Summary;
 use std::borrow::Cow;
 use tracetui_events::budget::Budget;
-use tracetui_events::event::process::ProcessKey;
 use tracetui_events::event::{EventContext, Tables, changes_files};
 use tracetui_events::limits;
 use tracetui_events::store::{Id, Store, Stored};
@@ -33,7 +29,6 @@ pub(crate) enum Target {
     Event(Id),
     /// The events that pass this part of a filter.
     Part(String),
-    Process(ProcessKey),
 }
 
 #[derive(Clone, Debug)]
@@ -53,15 +48,6 @@ pub(crate) enum Content<'a> {
     /// The first kept event of an attachment, a peer or a change, and the number of its events.
     New(Stored<'a>, u64),
     Watch(&'a Watch),
-    /// A process: its id and state, its command, its times, and the same of its parent or of a child.
-    Who(Seen<'a>),
-    Command(Seen<'a>),
-    Life(Seen<'a>),
-    Parent(Seen<'a>),
-    Child(Seen<'a>),
-    /// A value, and its number of events.
-    Count(&'a [u8], u64),
-    Call(Stored<'a>),
     Blank,
 }
 
@@ -86,7 +72,6 @@ pub(crate) struct Side {
     busy: Top,
     /// Attachments and peers, and changes of files, which are many.
     news: [News; 2],
-    summary: Summary,
     /// The target of the selected row.
     cursor: Option<Target>,
     /// Whether events are counted.
@@ -96,7 +81,7 @@ pub(crate) struct Side {
 impl Side {
     pub(super) fn new(budget: Budget) -> Side {
         let busy = Top::of_rates(budget.share(limits::SIDE_SHARE));
-        Side { busy, news: <[News; 2]>::default(), summary: Summary::default(), cursor: None, runs: false }
+        Side { busy, ..Side::default() }
     }
 
     /// Adds an event that was just stored and passes the filter.
@@ -107,13 +92,8 @@ impl Side {
         }
     }
 
-    /// Adds an event that was just stored, whether it passes the filter or not.
-    pub(super) fn append_any(&mut self, stored: &Stored<'_>, seen: &EventContext<'_>) {
-        self.summary.append(stored, seen);
-    }
-
     /// Adds an older event, which passes the filter.
-    pub(super) fn prepend(&mut self, seen: &Stored<'_>, world: &dyn Tables) {
+    pub(super) fn add_older(&mut self, seen: &Stored<'_>, world: &dyn Tables) {
         if self.runs && News::may_be(seen) {
             seen.with(world, |context| self.news[usize::from(changes_files(seen.kind))].add(seen.id, context));
         }
@@ -122,27 +102,19 @@ impl Side {
     /// Forgets all events, because others pass the filter.
     pub(super) fn restart(&mut self) {
         self.busy.stop();
-        (self.news, self.summary) = (<[News; 2]>::default(), Summary::default());
+        self.news = <[News; 2]>::default();
     }
 
     pub(super) fn scanning(&self, store: &Store) -> bool {
-        self.busy.scanning(store) || self.summary.scanning(store)
+        self.busy.scanning(store)
     }
 
     pub(crate) fn is_selected(&self, line: &Line<'_>) -> bool {
         line.target.is_some() && self.cursor == line.target
     }
 
-    /// Leaves the selected row. Returns its event.
-    pub(super) fn take_event(&mut self) -> Option<Id> {
-        match self.cursor.take() {
-            Some(Target::Event(id)) => Some(id),
-            _ => None,
-        }
-    }
-
     pub(super) fn bytes(&self) -> usize {
-        self.busy.bytes + self.summary.bytes
+        self.busy.bytes
     }
 }
 
@@ -158,9 +130,7 @@ impl App {
 
     /// Whether there may be a strip beside the list.
     pub(super) fn has_side(&self) -> bool {
-        self.screen.strip
-            && matches!(self.views.shown, View::Events | View::Tree)
-            && self.detail.size != Some(Size::Full)
+        self.screen.strip && self.views.shown == View::Events && self.detail.size != Some(Size::Full)
     }
 
     /// Begins or ends to count for the strip.
@@ -172,10 +142,7 @@ impl App {
         }
         let until = self.loaded().moment().map(|moment| moment.until);
         match self.shows_side() {
-            true if self.views.shown == View::Tree => self.side.busy.stop(),
-            true => {
-                self.side.busy.count_until(until, &self.events, &self.store, self.pipeline.world());
-            }
+            true => self.side.busy.count_until(until, &self.events, &self.store, self.pipeline.world()),
             false => {
                 self.side.busy.stop();
                 self.side.cursor = None;
@@ -183,17 +150,8 @@ impl App {
         }
     }
 
-    /// Chooses the process of the summary. The rows of the tree are built before.
-    pub(super) fn settle_summary(&mut self) {
-        let shows = self.views.shown == View::Tree && self.shows_side();
-        let process = self.views.tree.selected().filter(|_| shows).map(|seen| seen.process.key);
-        let until = self.loaded().moment().map(|moment| moment.until);
-        self.side.summary.about(process.map(|key| (key, until)), &self.store, self.pipeline.world());
-    }
-
     pub(super) fn scan_side(&mut self, budget: usize) {
         self.side.busy.scan(&self.events, &self.store, self.pipeline.world(), budget);
-        self.side.summary.scan(&self.store, self.pipeline.world(), budget * 4);
     }
 
     /// The time up to which the strip counts (CLOCK_BOOTTIME, ns).
@@ -203,13 +161,6 @@ impl App {
     }
 
     pub(crate) fn side_lines(&self, height: usize) -> Vec<Line<'_>> {
-        match self.views.shown {
-            View::Tree => self.process_lines(height),
-            _ => self.strip_lines(height),
-        }
-    }
-
-    fn strip_lines(&self, height: usize) -> Vec<Line<'_>> {
         let until = self.loaded().moment().map(|moment| moment.until);
         let few = (height / 6).clamp(2, 8);
         let base = TimeBase { zone: self.settings.zone, ..TimeBase::default() };
@@ -247,16 +198,14 @@ impl App {
         // The failures take the rest.
         let room = height.saturating_sub(lines.len() + below.len() + 3);
         let stories = self.stories(until);
-        let about = [counted(stories.len() as u64, ["story", "stories"])].into_iter().chain(self.muted_text());
-        let about = about.collect::<Vec<_>>().join(", ");
+        let about = counted(stories.len() as u64, ["story", "stories"]);
         lines.extend([Line::of(Content::Blank), Line::of(Content::Title("FAILED", about.into()))]);
         if stories.is_empty() {
             let shows_all = KindSet::BY_DEFAULT.iter().all(|kind| self.screen.kinds.contains(kind));
-            let none = match (self.filter.applied.as_ref(), self.muted.is_empty()) {
-                (Some(_), _) => "nothing that passes the filter",
-                (None, _) if !shows_all => "nothing of the shown kinds",
-                (None, true) => "nothing that stayed unanswered",
-                (None, false) => "nothing else",
+            let none = match self.filter.applied {
+                Some(_) => "nothing that passes the filter",
+                None if !shows_all => "nothing of the shown kinds",
+                None => "nothing that stayed unanswered",
             };
             lines.push(Line::of(Content::None(none)));
         }
@@ -287,9 +236,7 @@ impl App {
     pub(super) fn act_on_side(&mut self, action: Action) -> bool {
         match action {
             Action::Strip if self.shows_side_over() => self.screen.overlay = None,
-            Action::Strip
-                if self.screen.width < layout::WITH_SIDE || !matches!(self.views.shown, View::Events | View::Tree) =>
-            {
+            Action::Strip if self.screen.width < layout::WITH_SIDE || self.views.shown != View::Events => {
                 self.screen.open(OverlayKind::Strip);
             }
             Action::Strip => self.screen.strip = !self.screen.strip,
@@ -325,13 +272,6 @@ impl App {
         self.side.cursor = targets.into_iter().nth(next);
     }
 
-    /// Goes to the target of the row of the strip at a line.
-    pub(super) fn click_side(&mut self, line: usize) {
-        let target = self.side_lines(self.side_height()).into_iter().nth(line).and_then(|line| line.target);
-        self.side.cursor = None;
-        target.into_iter().for_each(|target| self.go_from_side(target));
-    }
-
     fn go_from_side(&mut self, target: Target) {
         self.screen.overlay = None;
         match target {
@@ -344,7 +284,6 @@ impl App {
                     self.events.select(id, self.list_height(), &self.store);
                 }
             }
-            Target::Process(key) => self.views.tree.go_to(key),
             Target::Part(part) => _ = self.show_events(|filter, world| filter.add(&part, world)),
         }
     }

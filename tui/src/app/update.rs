@@ -10,14 +10,12 @@ use super::search::Found;
 use super::views::detail::Subject;
 use super::views::event_list::{Added, Listing, ShowConditions};
 use super::views::{View, Views};
-use super::watch::Watch;
 use super::{App, Effect, Effects, Extent, Input, Memory, Signal, SourceState, Tick};
 use tracetui_events::frame::Batch;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::search::Related;
 use tracetui_events::store::index::Answer;
 use tracetui_shared::kind::{Kind, KindSet};
-use tracetui_shared::time::BootNanos;
 
 /// How many kept events a slice filters, and how many rows a slice of a search checks.
 const SLICE: usize = 4_000;
@@ -28,12 +26,6 @@ impl App {
         match input {
             Input::Batch(batch) => redraws = self.batch(batch),
             Input::Restore(state, from_start) => self.restore(state.as_ref(), from_start),
-            Input::Replayed(mut facts) => {
-                self.time.strip.set(std::mem::take(&mut facts.density), facts.span);
-                self.pipeline.world_mut().ends_at = facts.span.map(|(_, last)| BootNanos(last));
-                let ended = self.replay.as_mut().and_then(|replay| replay.set(facts));
-                ended.into_iter().for_each(|text| self.notify(text));
-            }
             Input::ReadFailed(why) => {
                 self.replay.iter_mut().for_each(|replay| replay.fail(why.clone()));
                 self.notify(why);
@@ -47,7 +39,6 @@ impl App {
                 self.replay.iter_mut().for_each(|replay| _ = replay.stop_finding());
                 self.notify(why);
             }
-            Input::Listed(path, names) => self.listed(&path, &names),
             Input::Comparing(percent) => self.comparing(percent),
             Input::Compared(result) => self.compared(result),
             Input::Looked(id, answer) => self.reasons.looked(id, answer),
@@ -75,7 +66,6 @@ impl App {
                 self.replay.iter_mut().for_each(Replay::end);
                 self.pipeline.end();
                 self.store_delivered();
-                self.mark_ended();
             }
             Input::Recording(name) => {
                 let began = self.recordings.begin(name, self.store.events(), &self.key_of(Action::Record));
@@ -89,10 +79,6 @@ impl App {
                 self.recordings.wrote(bytes);
             }
             Input::RecordingEnded(bytes) => self.recordings.end(bytes).into_iter().for_each(|text| self.notify(text)),
-            Input::Saved(name, events, bytes) => {
-                let saved = self.recordings.saved(name, events, bytes);
-                self.notify(saved);
-            }
             Input::NotRecorded(why) => {
                 let failed = self.recordings.fail(why);
                 self.notify(failed);
@@ -149,7 +135,7 @@ impl App {
     /// Returns whether the screen changes.
     fn batch(&mut self, batch: Batch) -> bool {
         let before = self.loaded().progress();
-        let caught_up = self.replay.as_mut().is_some_and(|replay| replay.took(&batch));
+        self.replay.iter_mut().for_each(|replay| replay.took(&batch));
         // Progress is shown even if the batch has no events.
         let loading = self.loaded().progress() != before;
         let output = self.replay.as_ref().and_then(|_| output::frames_of(&batch));
@@ -157,7 +143,7 @@ impl App {
         if let Some(frames) = output {
             Output::replay(&mut self.output, &frames, self.pipeline.world().terminal());
         }
-        self.store_delivered() || caught_up || loading
+        self.store_delivered() || loading
     }
 
     /// Stores the events that the pipeline delivers. Returns whether there are any.
@@ -177,7 +163,6 @@ impl App {
             search,
             searches,
             watches,
-            muted,
             side,
             ..
         } = self;
@@ -191,16 +176,14 @@ impl App {
             command.into_iter().for_each(|command| summary.count(seen, command));
             time.strip.count(seen);
             let id = store.push(seen, frame);
-            let answer = shown.answer(seen);
+            let answer = shown.answer(seen.event.kind(), seen.event.failed(), |filter| filter.matches(seen));
             let taken = searches.take(id, seen);
             let watched = watches.count(seen);
             let answered = taken.answered.iter().any(|answered| answered.id == id);
             tree.nodes.append(id, seen, answer == Answer::Yes, taken.cause);
             let job = seen.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
             let job = job.and_then(|job| shown.shown_job(job, store, seen.world));
-            let failed = answer == Answer::Yes && seen.event.failed() && !answered;
-            let is_muted = failed && tree.mutes(id, muted, store, seen.world, |mute| mute.count += 1);
-            events.append(Added { id, answer, watched, answered, muted: is_muted, job }, seen, store);
+            events.append(Added { id, answer, watched, answered, job }, seen, store);
             if answer != Answer::No {
                 search.append(id, seen, events);
             }
@@ -210,12 +193,8 @@ impl App {
                 summary.answered(answered.kind);
                 // This event is not counted yet.
                 if let Some(failed) = store.get(answered.id).filter(|failed| failed.id < id) {
-                    if events.passes(failed.id) {
-                        if KindSet::CALLS.contains(failed.kind) {
-                            top.answered(&failed, seen.world);
-                        }
-                        let uncount = |mute: &mut Watch| mute.count = mute.count.saturating_sub(1);
-                        tree.mutes(failed.id, muted, store, seen.world, uncount);
+                    if events.passes(failed.id) && KindSet::CALLS.contains(failed.kind) {
+                        top.answered(&failed, seen.world);
                     }
                     events.answered(&failed, store);
                 }
@@ -226,7 +205,6 @@ impl App {
                     top.append(&stored, seen.world);
                 }
                 detail.append(&stored);
-                side.append_any(&stored, seen);
             }
             Disposition::Delivered
         });
@@ -266,8 +244,7 @@ impl App {
     fn tick(&mut self, tick: Tick) -> bool {
         self.now = tick.now;
         let second = self.rates.tick(tick.now);
-        // A question stands until it is answered.
-        let expired = !self.asks_what && self.screen.expire(tick.now);
+        let expired = self.screen.expire(tick.now);
         if let Some(usage) = tick.usage {
             self.usage = Some(Measurement::of(usage, tick.now, self.usage));
         }
@@ -287,7 +264,6 @@ impl App {
     pub(super) fn work(&mut self) -> bool {
         let busy = self.busy();
         let all = self.replay.is_none() || self.loaded().all();
-        let moment = self.loaded().moment().filter(|_| self.views.shown == View::Tree);
         let App {
             pipeline,
             store,
@@ -298,7 +274,6 @@ impl App {
             screen,
             search,
             watches,
-            muted,
             side,
             ..
         } = self;
@@ -306,21 +281,20 @@ impl App {
         let shown =
             ShowConditions { kinds: screen.kinds, failures: screen.failures.only(), filter: filter.applied.as_ref() };
         let folds = events.listing() == Listing::Calm;
-        events.scan(store, world, SLICE, watches, |stored| {
+        let done = events.scan(store, world, SLICE, watches, |stored, is_older| {
             let answer = shown.answer_stored(stored, world);
             if let (Answer::Yes, Some(process), Some(_)) = (answer, stored.process, shown.filter) {
                 tree.nodes.matched(process.key);
             }
-            if answer == Answer::Yes {
-                side.prepend(stored, world);
+            if is_older && answer == Answer::Yes {
+                side.add_older(stored, world);
             }
             let job = stored.process.filter(|_| folds).and_then(|process| tree.nodes.job(process.key));
-            let failed = answer == Answer::Yes && stored.failed && !stored.answered;
-            let muted = failed && tree.mutes(stored.id, muted, store, world, |mute| mute.count += 1);
-            (answer, muted, job.and_then(|job| shown.shown_job(job, store, world)))
+            (answer, job.and_then(|job| shown.shown_job(job, store, world)))
         });
-        // Travelling looks at no frames, so its budget is larger.
-        tree.nodes.travel(moment, store, SLICE * 16);
+        if done {
+            search.recount();
+        }
         top.scan(events, store, world, SLICE);
         detail.scan(store, SLICE * 4);
         let found = search.hunt(events, all, store, world, SLICE);

@@ -2,7 +2,6 @@
 
 mod actions;
 
-use crate::view::theme::Look;
 use tracetui_events::event::EventContext;
 use tracetui_events::filter::{Filter, Scratch};
 use tracetui_events::text::{self, Charset};
@@ -18,8 +17,6 @@ const NAME: usize = 16;
 pub(crate) struct Watch {
     pub(crate) name: String,
     pub(crate) filter: Filter,
-    /// The look of its name; `None` for that of remarks.
-    pub(crate) look: Option<Look>,
     pub(crate) rings: bool,
     pub(crate) records: bool,
     pub(crate) count: u64,
@@ -27,7 +24,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(name: String, filter: Filter) -> Watch {
-        Watch { name, filter, look: None, rings: false, records: false, count: 0 }
+        Watch { name, filter, rings: false, records: false, count: 0 }
     }
 
     /// Its name, escaped.

@@ -52,8 +52,7 @@ Examples:
   sudo tracetui print --format csv -n 1000 >events.csv
   sudo tracetui print --kind exec -- make
   sudo tracetui print --expect-none 'path~/[.]ssh(/|$)' -- make
-  sudo tracetui print --expect-no-open ~/.ssh/id_ed25519 -- make
-  tracetui print --follow build.ttr --failed
+  tracetui print build.ttr --failed
 
 COMMAND runs as the user who invoked sudo, doas or pkexec. Its stdout goes to
 stderr. If print ends first (after -n N, or when its reader closes the pipe),
@@ -63,12 +62,8 @@ alone; SIGTERM to tracetui ends both.
 With --expect-none, the exit status is 3 if an event matched, and 1 if none did
 but events are missing; otherwise it is as without. A path does not prove which
 file was opened: a hard link, a rename or a bind mount gives a file another
-name. --expect-no-open compares the file itself, as it is at the start and at
-each event. An open with O_PATH counts, a refused one does not. It does not
-recognise copies, descriptors opened before the trace, and another file system
-that shows FILE, such as an overlay. An exec counts by its executable, not by
-its script or ELF interpreter. At the first match, the process group of
-COMMAND gets SIGTERM. What is still running when COMMAND ends is not checked.
+name. At the first match, the process group of COMMAND gets SIGTERM. What is
+still running when COMMAND ends is not checked.
 
 Events go to stdout. Messages go to stderr: a line that starts with `tracing`
 when every probe is attached, and the account at the end.
@@ -125,8 +120,7 @@ pub(super) const REPLAY: &str = concat!(
 
 Space plays and pauses, < and > change the speed, [ ] { } go 10 s or 1 min back
 and forward, T goes to a time, g and G to the ends. All other keys work as in
-the dashboard: see tracetui keys. A recording that is still being written is
-followed.
+the dashboard: see tracetui keys.
 
 Examples:
   tracetui replay build.ttr
@@ -146,9 +140,8 @@ Examples:
   tracetui export build.ttr --format parquet -o build.parquet
   tracetui export a.ttr b.ttr --format json -o - --kind exec | jq .argv
 
-perfetto: open the file at https://ui.perfetto.dev. A large trace is split:
-build.pftrace, build.1.pftrace, ... parquet: a table for DuckDB, Spark or
-ClickHouse. json, csv: the output of print.
+perfetto: open the file at https://ui.perfetto.dev. parquet: a table for DuckDB,
+Spark or ClickHouse. json, csv: the output of print.
 
 Exit status: 0 success, 1 failure (then OUT is removed) or damage in a
 recording, 2 usage error. Reading recordings needs no privileges."
@@ -201,12 +194,11 @@ pub(super) const FILES: &str = concat!(
 Examples:
   tracetui files build.ttr --written
   tracetui files build.ttr --read --comm cc1 --packages
-  tracetui files build.ttr --format cyclonedx > build.cdx.json
 
 USE: r opened for reading, w for writing, x executed, c created; none of them:
 opened with O_PATH. A shared library or a script counts as read. COUNT:
 successful opens and execs. Packages are those that dpkg or rpm have installed
-now. cyclonedx: the packages, and other files that were read and not created.
+now.
 
 Exit status: 0 success, 1 failure or damage in a recording, 2 usage error.
 Reading recordings needs no privileges."

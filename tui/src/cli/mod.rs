@@ -120,9 +120,6 @@ pub struct Print {
     /// Print these recordings, merged by time, instead of live events; - is stdin
     #[arg(value_name = "FILE", conflicts_with_all = ["command", "write"])]
     pub recordings: Vec<PathBuf>,
-    /// Wait for more events of a recording that is still being written, until it ends
-    #[arg(short, long, requires = "recordings", conflicts_with_all = ["command", "write"])]
-    pub follow: bool,
     /// Also record the events into FILE
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
@@ -142,11 +139,8 @@ pub struct Print {
     #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     pub count: Option<u64>,
     /// Stop at the first event that matches EXPR, with status 3; with status 1 if events are lost
-    #[arg(long, value_name = "EXPR", conflicts_with_all = ["count", "filter", "follow"])]
+    #[arg(long, value_name = "EXPR", conflicts_with_all = ["count", "filter"])]
     pub expect_none: Option<String>,
-    /// The same for an open or exec of FILE under any name: compares device and inode; live only, repeatable
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["recordings", "expect_none", "count", "kind", "failed", "unanswered"])]
-    pub expect_no_open: Vec<PathBuf>,
     /// Start at a time in the recording: since the first event (30s, 3:12) or by the local clock (14:02:11, nearest to the recording, or with a date); 14:02 is a time of day in a shorter recording and from a pipe
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "recordings", conflicts_with = "command")]
     pub from: Option<Moment>,
@@ -364,25 +358,11 @@ pub struct Files {
     /// The file system that has the packages [default: /]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Read the files, and add the SHA-256 of those that are still the same; needs --format json or cyclonedx
-    #[arg(long)]
-    pub sha256: bool,
-    /// Output format: text, json (one object per line) or cyclonedx (a bill of materials)
+    /// Output format: text or json (one object per line)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
-    pub format: FilesFormat,
+    pub format: ReportFormat,
     #[command(flatten)]
     pub filters: FilterArgs,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
-pub enum FilesFormat {
-    /// A table.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-    /// A CycloneDX document.
-    Cyclonedx,
 }
 
 /// Whether a path stands for stdin or stdout.

@@ -14,8 +14,6 @@ pub struct ByteSize(pub u64);
 pub enum SizeError {
     #[error("expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB")]
     NoNumber,
-    #[error("unknown unit `{given}`; did you mean {number}{meant}?")]
-    Unit { number: u64, given: String, meant: &'static str },
     /// The number of bytes does not fit into 64 bits.
     #[error("too large: a size must be less than 2^64 bytes")]
     TooLarge,
@@ -35,24 +33,13 @@ impl FromStr for ByteSize {
             return Err(SizeError::NoNumber);
         }
         let number: u64 = number.parse().map_err(|_| SizeError::TooLarge)?;
-        let bytes = number.checked_mul(unit_bytes(number, unit.trim())?).ok_or(SizeError::TooLarge)?;
+        let is_it = |name: &str| [name, &name[..1]].iter().any(|name| name.eq_ignore_ascii_case(unit.trim()));
+        let unit = match unit {
+            "" => 1,
+            _ => UNITS.iter().find(|(name, _)| is_it(name)).ok_or(SizeError::NoNumber)?.1,
+        };
+        let bytes = number.checked_mul(unit).ok_or(SizeError::TooLarge)?;
         if bytes == 0 { Err(SizeError::Zero) } else { Ok(ByteSize(bytes)) }
-    }
-}
-
-fn unit_bytes(number: u64, unit: &str) -> Result<u64, SizeError> {
-    if unit.is_empty() {
-        return Ok(1);
-    }
-    let is_it = |name: &str| [name, &name[..1]].iter().any(|name| name.eq_ignore_ascii_case(unit));
-    if let Some((_, bytes)) = UNITS.iter().find(|(name, _)| is_it(name)) {
-        return Ok(*bytes);
-    }
-    let first = unit.chars().next().unwrap_or_default();
-    let alike = UNITS.iter().find(|(name, _)| name.chars().next().is_some_and(|c| c.eq_ignore_ascii_case(&first)));
-    match alike {
-        Some((meant, _)) => Err(SizeError::Unit { number, given: unit.to_owned(), meant }),
-        None => Err(SizeError::NoNumber),
     }
 }
 
@@ -128,9 +115,7 @@ mod tests {
         check_size("16m", 16 << 20);
         check_size("2 G", 2 << 30);
         // What is no size says why.
-        check_error("16MB", "unknown unit `MB`; did you mean 16MiB?");
-        check_error("4gb", "unknown unit `gb`; did you mean 4GiB?");
-        for text in ["", "MiB", "-1", "1.5GiB", "16x", "lots", "１６"] {
+        for text in ["", "MiB", "-1", "1.5GiB", "16x", "16MB", "4gb", "lots", "１６"] {
             check_error(text, "expected a whole number of bytes, KiB, MiB or GiB, such as 16MiB");
         }
         check_error("0", "must be greater than 0");

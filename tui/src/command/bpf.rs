@@ -1,6 +1,7 @@
 //! `tracetui bpf`: all BPF programs and links, with their attachments and holders, and the hidden ones.
 
 use super::messages::{charset, paint};
+use crate::bpf_report::{InventoryReport, Window};
 use crate::cli::{self, ReportFormat};
 use anyhow::{Result, anyhow};
 use foldhash::HashSet;
@@ -8,7 +9,6 @@ use nix::unistd::{Uid, User};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracetui_events::sink::inventory::{InventoryReport, Window};
 use tracetui_host::{clock, fd_limit};
 use tracetui_inspect::{Collector, RunStatistics, update_counters};
 

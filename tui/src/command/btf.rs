@@ -5,14 +5,12 @@ use crate::cli;
 use anyhow::{Result, anyhow};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use tracetui_host::arch;
 use tracetui_host::btf::Btf;
 use tracetui_host::btf::resolve::{
-    Absence, Decision, ENUMERATORS, EXIT_TRACEPOINT, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE,
-    Resolved, TASK_HELPER,
+    Absence, Decision, ENUMERATORS, FUNCTIONS, MAY_GOTO_MEMBER, PREEMPTIBLE_TRACEPOINTS_TYPE, Resolved,
 };
-use tracetui_live::{attach_names, hooked_functions, typed_tracepoints, users_of};
-use tracetui_shared::offsets::{ABSENT, Const, Field, TYPES};
+use tracetui_live::{attach_names, hooked_functions};
+use tracetui_shared::offsets::{ABSENT, TYPES};
 
 pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     let btf = match cli::is_stream(&args.from) {
@@ -25,13 +23,13 @@ pub fn run(args: &cli::BtfArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All decisions in aligned tables: fields, constants, tracepoints, functions and types.
+/// All decisions in aligned tables: fields, and what else is looked up by name.
 pub fn report(btf: &Btf, resolved: &Resolved) -> String {
     let mut out = String::new();
-    table(&mut out, fields(resolved));
-    table(&mut out, constants(btf, resolved));
-    table(&mut out, tracepoints(btf));
-    table(&mut out, by_id(btf));
+    let titles = ["FIELD", "MEMBER", "NAME", "STRUCT ID", "TYPE ID", "BYTE", "BIT", "SIZE"];
+    let fields = resolved.decisions.iter().map(field);
+    table(&mut out, std::iter::once(titles.map(str::to_owned).to_vec()).chain(fields).collect());
+    table(&mut out, others(btf, resolved));
     let absent = resolved.decisions.iter().filter(|decision| decision.offset() == ABSENT).count();
     out.push_str(&format!("{} types, {} fields, {absent} absent\n", btf.len(), resolved.decisions.len()));
     out
@@ -39,21 +37,11 @@ pub fn report(btf: &Btf, resolved: &Resolved) -> String {
 
 type Row = Vec<String>;
 
-fn row<const N: usize>(cells: [&str; N]) -> Row {
-    cells.map(str::to_owned).to_vec()
-}
-
-/// One row for each field. Ids are those in this BTF.
-fn fields(resolved: &Resolved) -> Vec<Row> {
-    let titles = row(["FIELD", "MEMBER", "NAME", "STRUCT ID", "TYPE ID", "BYTE", "BIT", "SIZE", "USED BY"]);
-    std::iter::once(titles).chain(resolved.decisions.iter().map(field)).collect()
-}
-
+/// The row of a field. Ids are those in this BTF.
 fn field(decision: &Decision) -> Row {
     let spec = &decision.spec;
     let names = spec.members.len();
     let id = decision.structure.map_or("-".to_owned(), |id| id.to_string());
-    let used_by = used_by(users_of(decision.field));
     let mut cells = match decision.usable() {
         Ok(place) => {
             let path = decision.path().unwrap_or_default();
@@ -75,92 +63,34 @@ fn field(decision: &Decision) -> Row {
                 Absence::Width { .. } => format!("{absence}, expected {}", spec.width),
                 Absence::Damaged(_) => "damaged BTF entry".to_owned(),
             };
-            let member = format!("{}.{}", spec.structure, spec.members.join("|"));
-            vec![member, format!("absent: {why}"), id, "-".into(), "-".into(), "-".into(), "-".into()]
+            vec![format!("{}.{}", spec.structure, spec.members.join("|")), format!("absent: {why}"), id]
         }
     };
     cells.insert(0, spec.name.to_owned());
-    cells.push(used_by);
     cells
 }
 
-/// The names of the programs, or a word for all of them.
-fn used_by(programs: Vec<&'static str>) -> String {
-    // Every program's header has this field.
-    match programs.len() == users_of(Field::TaskTgid).len() {
-        true => "all".to_owned(),
-        false => programs.join(" "),
-    }
-}
-
-/// The programs that use a constant. For most constants, these are the users of a related field.
-fn user_of(constant: Const) -> Vec<&'static str> {
-    match constant {
-        Const::ExitHasGroupDead => {
-            typed_tracepoints().filter(|(at, _)| *at == EXIT_TRACEPOINT).map(|(_, p)| p).collect()
-        }
-        Const::InlineNameLen => users_of(Field::DentryInline),
-        Const::TraceFlagTracepoint => users_of(Field::TraceCallFlags),
-        Const::TraceFlagKprobe => users_of(Field::TraceKprobeTp),
-        Const::TraceFlagUprobe => users_of(Field::TraceUprobeTp),
-        Const::LinkTypePerf | Const::LinkTypeRawTp => users_of(Field::LinkType),
-        _ => Vec::new(),
-    }
-}
-
-fn constants(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
-    let mut rows = vec![row(["CONSTANT", "VALUE", "USED BY"])];
-    for (name, value) in resolved.consts.0 {
+/// Constants and enumerators with their values, tracepoints with their number of arguments, and what has an id.
+fn others(btf: &Btf, resolved: &Resolved) -> Vec<Row> {
+    let mut rows = vec![vec!["FOUND BY NAME".to_owned(), "VALUE".to_owned()]];
+    let mut add = |what: &str, name: &str, value: Option<i64>| {
         let value = value.map_or("absent".to_owned(), |value| value.to_string());
-        rows.push(vec![format!("{name:?}"), value, used_by(user_of(name))]);
-    }
-    for (name, value) in ENUMERATORS.iter().zip(btf.enumerators(&ENUMERATORS)) {
-        let value = value.map_or("absent: no such enumerator".to_owned(), |value| value.to_string());
-        let user = if *name == TASK_HELPER { "all" } else { "the constant above" };
-        rows.push(vec![format!("enumerator {name}"), value, user.to_owned()]);
-    }
-    rows
-}
-
-fn tracepoints(btf: &Btf) -> Vec<Row> {
-    let mut rows = vec![row(["TRACEPOINT", "ARGUMENTS", "USED BY"])];
+        rows.push(vec![format!("{what} {name}"), value]);
+    };
+    resolved.consts.0.iter().for_each(|(name, value)| add("constant", &format!("{name:?}"), value.map(i64::from)));
+    ENUMERATORS.iter().zip(btf.enumerators(&ENUMERATORS)).for_each(|(name, value)| add("enumerator", name, value));
     for name in attach_names().tracepoints {
-        let arguments = btf.tracepoint_args(name).map_or("absent".to_owned(), |count| count.to_string());
-        let users: Vec<_> = typed_tracepoints().filter(|(at, _)| *at == name).map(|(_, program)| program).collect();
-        rows.push(vec![name.to_owned(), arguments, users.join(" ")]);
-    }
-    rows
-}
-
-/// Items that are passed to the kernel by id, and items that must exist.
-fn by_id(btf: &Btf) -> Vec<Row> {
-    let id = |found: Option<u32>| found.map_or("absent".to_owned(), |id| id.to_string());
-    let mut rows = vec![row(["FOUND BY NAME", "ID", "USED FOR"])];
-    for (name, found) in FUNCTIONS.iter().zip(btf.funcs(&FUNCTIONS)) {
-        rows.push(vec![format!("function {name}"), id(found), "typed reads".into()]);
+        add("tracepoint", name, btf.tracepoint_args(name).map(|count| count as i64));
     }
     // If the BTF does not show its architecture, use the functions of all architectures.
-    let hooked: Vec<_> = arch::ALL
-        .into_iter()
-        .filter(|arch| btf.arch().is_none_or(|of| of == *arch))
-        .flat_map(hooked_functions)
-        .collect();
-    let names: Vec<_> =
-        attach_names().functions.into_iter().filter(|name| hooked.iter().any(|(at, _)| at == name)).collect();
-    for (name, found) in names.iter().zip(btf.funcs(&names)) {
-        let mut users: Vec<_> = hooked.iter().filter(|(at, _)| at == name).map(|(_, program)| *program).collect();
-        users.dedup();
-        rows.push(vec![format!("function {name}"), id(found), users.join(" ")]);
-    }
-    for (name, found) in TYPES.iter().zip(btf.structures(TYPES)) {
-        rows.push(vec![format!("struct {name}"), id(found), "typed reads".into()]);
-    }
+    let hooked = btf.arch().map_or_else(|| attach_names().functions, hooked_functions);
+    let functions = [&FUNCTIONS[..], &hooked].concat();
+    functions.iter().zip(btf.funcs(&functions)).for_each(|(name, id)| add("function", name, id.map(i64::from)));
+    TYPES.iter().for_each(|name| add("struct", name, btf.structure(name).map(i64::from)));
     let (structure, member) = MAY_GOTO_MEMBER;
-    let found = btf.structures(&[structure])[0].filter(|id| btf.has_member(*id, member));
-    rows.push(vec![format!("{structure}.{member}"), id(found), "may_goto loops".into()]);
-    let found = btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE);
-    let kind = format!("typedef {PREEMPTIBLE_TRACEPOINTS_TYPE}");
-    rows.push(vec![kind, id(found), "preemptible tracepoint programs".into()]);
+    let found = btf.structure(structure).filter(|id| btf.has_member(*id, member));
+    add("member", &format!("{structure}.{member}"), found.map(i64::from));
+    add("typedef", PREEMPTIBLE_TRACEPOINTS_TYPE, btf.typedef(PREEMPTIBLE_TRACEPOINTS_TYPE).map(i64::from));
     rows
 }
 
@@ -182,6 +112,7 @@ fn table(out: &mut String, rows: Vec<Row>) {
 mod tests {
     use super::*;
     use std::path::Path;
+    use tracetui_shared::offsets::Field;
 
     fn committed(kernel: &str) -> Btf {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/btf/{kernel}.btf"));
@@ -205,32 +136,27 @@ mod tests {
         for decision in &resolved.decisions {
             assert!(report.lines().any(|line| line.starts_with(&format!("{} ", decision.spec.name))), "{decision:?}");
         }
-        let users = "sched_exec sys_exit uring_complete file_closed";
-        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2", users]);
+        check_line(&report, &["DentryInline", "dentry.d_iname", "2 of 2"]);
         check_line(&report, &["PerfLinkFile", "bpf_perf_link.perf_file", "absent: no such structure"]);
-        check_line(&report, &["sched_process_exit", "1", "sched_exit"]);
+        check_line(&report, &["tracepoint sched_process_exit", "1"]);
         check_line(&report, &["function bpf_rdonly_cast", "absent"]);
-        check_line(&report, &["enumerator BPF_FUNC_get_current_task_btf", "absent: no such enumerator"]);
+        check_line(&report, &["enumerator BPF_FUNC_get_current_task_btf", "absent"]);
         let btf = committed("7.1");
         let mut resolved = btf.resolve();
         let place = resolved.decisions[Field::SignalFlags as usize].place.as_mut().expect("there");
         place.size = Some(8);
         let why = "absent: it has 8 bytes, expected 4";
         check_line(&self::report(&btf, &resolved), &["SignalFlags", "signal_struct.flags", why]);
-        let btf = committed("7.1");
-        for decision in btf.resolve().decisions {
-            assert!(!users_of(decision.field).is_empty(), "{decision:?}");
-        }
         // Newer kernels have what older ones lack.
         let btf = committed("7.1");
         let report = self::report(&btf, &btf.resolve());
-        check_line(&report, &["sched_process_exit", "2", "sched_exit"]);
-        check_line(&report, &["function __x64_sys_openat", "sys_exit"]);
+        check_line(&report, &["tracepoint sched_process_exit", "2"]);
+        check_line(&report, &["function __x64_sys_openat"]);
         for there in [
             "function bpf_rdonly_cast",
             "function wake_up_new_task",
             "struct dentry",
-            "bpf_verifier_state.may_goto_depth",
+            "member bpf_verifier_state.may_goto_depth",
             "typedef class_srcu_fast_notrace_t",
         ] {
             assert!(!report.lines().any(|line| line.starts_with(there) && line.contains("absent")), "{report}");

@@ -3,7 +3,6 @@
 use super::messages::name;
 use super::usage::BadUsage;
 use super::user_files::{as_user, user_path};
-use crate::app::keys::keymap::Keymap;
 use crate::app::views::columns;
 use crate::app::watch::Watch;
 use crate::cli;
@@ -70,11 +69,10 @@ impl LoadedConfig {
     /// The watches of the file.
     pub(super) fn watches(&self, names: &dyn NameLookup) -> Result<Vec<Watch>, BadUsage> {
         let watch = |entry: &WatchEntry| {
-            let WatchEntry { name, filter, look, rings, records } = entry;
+            let WatchEntry { name, filter, rings, records } = entry;
             let parsed = Filter::parse(&filter.text, names);
             let parsed = parsed.map_err(|error| self.bad(&ConfigError::of_filter(filter, &error)))?;
-            let (name, look) = (name.clone(), *look);
-            Ok(Watch { look, rings: *rings, records: *records, ..Watch::new(name, parsed) })
+            Ok(Watch { rings: *rings, records: *records, ..Watch::new(name.clone(), parsed) })
         };
         self.config.watches.iter().map(watch).collect()
     }
@@ -137,7 +135,7 @@ quiet = "bright-black"
 
 [watch]
 ssh = "path~/[.]ssh/"
-shadow = { filter = "path=/etc/shadow", color = "red bold", bell = true, record = true }
+shadow = { filter = "path=/etc/shadow", bell = true, record = true }
 
 [keys]
 pause = ["Space", "F9"]
@@ -152,17 +150,16 @@ const PLACE: [&str; 3] = [
 ];
 
 const WATCHES: [&str; 4] = [
-    "A watch is a name and a filter, or a table with `filter` and optionally `color` (a look), `bell` and `record` (true or false).",
+    "A watch is a name and a filter, or a table with `filter` and optionally `bell` and `record` (true or false).",
     "The header counts its matches, and the list marks them with the name, even those that it would only count. `bell` rings the",
     "terminal's bell, at most once a second. `record` starts a recording at the first match, with the kept events. Watches do not restrict",
     "the capture.",
 ];
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 4] = [
     "The keys given here replace those of the action; [] removes all. They are written as in the help: q, Ctrl-F, F1, Space, PgDn,",
-    "Shift-Tab. Other actions in the same place lose these keys. It is an error if an action loses its only key, if two entries of a",
-    "place have the same key, or if quit or help has no key left that is free in every view.",
-    "While the tree, Top, BPF, the detail pane or a replay is shown, its keys take precedence. It is an error to give one of them to",
-    "another action, unless the file also sets the action that had it.",
+    "Shift-Tab. Other actions in the same place lose these keys. It is an error if two entries of a place have the same key, or if quit",
+    "or help has no key left that is free in every view. While the tree, Top, BPF, the detail pane or a replay is shown, its keys take",
+    "precedence.",
 ];
 const COLORS: [&str; 3] = [
     "A look is a text colour, \"on\" and a background colour, and weights, as in \"red bold\" or \"black on green\"; \"plain\" has none.",
@@ -208,32 +205,6 @@ pub fn markdown() -> String {
     out.push_str(&format!("\n## `[watch]`\n\n{}", paragraph(&WATCHES)));
     out.push_str(&format!("\n## `[keys]`\n\n[KEYS.md](KEYS.md) lists the actions.\n\n{}", paragraph(&KEYS)));
     out
-}
-
-pub(super) struct Section {
-    pub(super) title: &'static str,
-    pub(super) prose: String,
-    pub(super) rows: String,
-}
-
-pub(super) fn sections() -> Vec<Section> {
-    let (colours, weights) = words();
-    let row = |name: &str, text: &str| format!("  {name:20} {}\n", text.replace('`', ""));
-    let part = |title, prose: &[&str], rows| Section { title, prose: prose.join(" ").replace('`', ""), rows };
-    let entries = ENTRIES.iter().map(|entry| row(entry.name, entry.values) + &row("", entry.doc));
-    let roles = Role::ALL.iter().map(|role| row(role.name(), &Look::of(*role).to_string()) + &row("", role.doc()));
-    let keymap = Keymap::default();
-    let keys = keymap.iter().map(|binding| row(&binding.action.name(), &binding.names()));
-    let words = format!("Colours: {colours}. Weights: {weights}.");
-    let lists = LISTS.map(|(list, view)| row(list, &columns::all(view).join(" ")));
-    vec![
-        part("Entries", &PLACE, entries.collect()),
-        part("[columns]", &COLUMNS, lists.concat()),
-        part("[colors]", &[&COLORS[..], &[&words]].concat(), roles.collect()),
-        part("[watch]", &WATCHES, String::new()),
-        part("[keys]", &KEYS, keys.collect()),
-        part("Example", &[], EXAMPLE.to_owned()),
-    ]
 }
 
 #[cfg(test)]

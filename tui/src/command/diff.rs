@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use tracetui_events::diff::{DiffReport, Show, Status, compared_kinds};
 use tracetui_events::event::noun;
 use tracetui_events::filter::FilterOptions;
-use tracetui_events::playback::{AtEnd, Playback, Recording};
-use tracetui_events::text::{counted, json};
+use tracetui_events::playback::{Playback, Recording};
+use tracetui_events::text::json;
 use tracetui_shared::kind::Kind;
 
 pub fn run(args: &cli::Diff) -> Result<ExitCode> {
@@ -28,7 +28,7 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let filters = FilterOptions::from(&args.filters);
     let memory = Memory::of(args.memory.0 / args.files.len() as u64, "--memory");
     let read = |file: &PathBuf| {
-        let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading, AtEnd::Stop)?;
+        let playback = Playback::open(std::slice::from_ref(file), &filters, memory.reading)?;
         // Recordings of a COMMAND have lookups beside other kinds, and those of the dashboard forks too.
         let forks = !args.filters.kind.is_empty();
         let refused = |read: &Recording| {
@@ -48,15 +48,6 @@ pub fn run(args: &cli::Diff) -> Result<ExitCode> {
     let is_filtered = filters != FilterOptions { zone: filters.zone, ..FilterOptions::default() };
     let others: Vec<_> = args.files.iter().take(args.files.len() - 1).map(|file| || read(file)).collect();
     let mut sides = all(&others, || read(last))?;
-    let only_ends = |(side, _): &(&Side, &PathBuf)| is_filtered && side.run.only_ended() > 0;
-    if let Some((side, file)) = sides.iter().zip(&args.files).find(only_ends) {
-        let connections = counted(side.run.only_ended(), ["connection", "connections"]);
-        let text = format!(
-            "{}: the filter passes the end but not the beginning of {connections}, and diff compares beginnings: add op=connect or op=accept",
-            name(file)
-        );
-        return Err(BadUsage(text).into());
-    }
     // Compare with the good run that lacks the least.
     let mut files: Vec<&PathBuf> = args.files.iter().collect();
     let base = (0..sides.len() - 1).rev().max_by_key(|at| sides[*at].run.completeness()).unwrap_or_default();
@@ -92,11 +83,10 @@ fn side_json(side: &Side, file: &Path) -> Value {
 
 fn summarised(report: &DiffReport, whole: bool, sides: &[Value]) -> String {
     let [a, more @ .., b] = sides else { return String::new() };
-    let directories = report.directories.iter().map(|(a, b)| json!([a, b].map(|bytes| String::from_utf8_lossy(bytes))));
     let summary = json!({
         "equal": report.equal() && whole, "different": report.count(Status::Different),
         "unknown": report.count(Status::Unknown), "follow": report.follow, "noise": report.count(Status::Noise),
-        "directories": directories.collect::<Value>(), "a": a, "more": more, "b": b,
+        "a": a, "more": more, "b": b,
     });
     json::ascii(&json!({ "summary": summary })) + "\n"
 }

@@ -11,15 +11,13 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 use tracetui_events::filter::capture::CaptureFilter;
 use tracetui_events::frame::host::Probe;
 use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};
-use tracetui_host::confine::{Threads, Trial};
+use tracetui_host::confine::{Enforced, trial};
 use tracetui_host::machine::{Lockdown, Machine, capability_names};
-use tracetui_host::printed_symbols::Namer;
-use tracetui_host::privilege::{self, Cause, Facts, Severity};
+use tracetui_host::privilege::{self, Cause, Severity};
 use tracetui_live::{LiveOptions, ProbeStatus, StartError};
 use tracetui_shared::capture::test;
 use tracetui_shared::kind::{Kind, KindSet, shows_most};
@@ -35,43 +33,13 @@ pub fn run(args: &cli::Doctor) -> io::Result<ExitCode> {
     Ok(ExitCode::from(report.exit_status()))
 }
 
-/// What a system call that makes no event costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calls {
-    /// Nanoseconds before the attach.
-    pub untraced: u64,
-    /// Nanoseconds while all probes are attached.
-    pub traced: u64,
-}
-
-/// Nanoseconds of a call of getppid(2): the least of many short loops, since others on the machine only add to a loop.
-fn call_ns() -> u64 {
-    const LOOPS: u32 = 100;
-    const CALLS: u32 = 500;
-    let one = || {
-        let began = Instant::now();
-        (0..CALLS).for_each(|_| _ = rustix::process::getppid());
-        began.elapsed()
-    };
-    let least = (0..LOOPS).map(|_| one()).min().unwrap_or(Duration::ZERO);
-    (least / CALLS).as_nanos() as u64
-}
-
 /// Tests every probe. Offsets come from the BTF file, if one is given.
 fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     let btf = args.btf.file.as_deref();
-    let mut causes = privilege::verdict(&Facts::of(machine, btf.is_some()));
+    let mut causes = privilege::verdict(machine, btf.is_some());
     causes.extend(foreign_btf(btf));
-    let mut report = Report {
-        machine,
-        names_addresses: machine.kptr_restrict == Some(2) && Namer::load().is_ok(),
-        causes,
-        probes: Vec::new(),
-        seen: None,
-        calls: None,
-        trial: None,
-        paint: messages::paint(args.color),
-    };
+    let mut report =
+        Report { machine, causes, probes: Vec::new(), seen: None, trial: None, paint: messages::paint(args.color) };
     if privilege::is_fatal(&report.causes) {
         return report;
     }
@@ -86,10 +54,8 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     }
     let live = LiveOptions { kinds, stacks: KindSet::WITH_STACK, writes: true, capture, ..LiveOptions::default() };
     let options = TraceOptions { live, btf: btf.map(Path::to_owned), ..TraceOptions::default() };
-    let untraced = call_ns();
     match attach(&options, || None) {
         Ok(mut live) => {
-            report.calls = Some(Calls { untraced, traced: call_ns() });
             report.probes = live.probes().iter().map(ProbeStatus::frame).collect();
             report.seen = selftest.map(|selftest| selftest.seen(&mut live));
         }
@@ -105,7 +71,7 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     }
     // If nothing can be traced, no privileges are given up.
     if !privilege::is_fatal(&report.causes) {
-        report.trial = Trial::run().ok();
+        report.trial = trial().ok();
     }
     report
 }
@@ -113,17 +79,13 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report<'a> {
     pub machine: &'a Machine,
-    /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
-    pub names_addresses: bool,
     pub causes: Vec<Cause>,
     /// The probes, in the order in which they were tried.
     pub probes: Vec<Probe>,
-    /// The programs that reported a test event; `None` if no test event was made.
-    pub seen: Option<Vec<&'static str>>,
-    /// `None` if nothing was attached.
-    pub calls: Option<Calls>,
-    /// The privileges that a trace gives up; `None` if unknown.
-    pub trial: Option<Trial>,
+    /// The programs that were tested, and whether they reported all test events; `None` if no test event was made.
+    pub seen: Option<Vec<(&'static str, bool)>>,
+    /// What the kernel enforces on a trace, and its user id; `None` if unknown.
+    pub trial: Option<(Enforced, u32)>,
     pub paint: Paint,
 }
 
@@ -135,9 +97,9 @@ impl Report<'_> {
         Kind::PROBED.into_iter().filter(|kind| !served(*kind)).collect()
     }
 
-    /// Whether a test event came through a probe; `None` if no test event was made.
+    /// Whether all test events came through a probe; `None` if none was made for it.
     fn saw(&self, probe: &Probe) -> Option<bool> {
-        self.seen.as_ref().map(|seen| seen.contains(&probe.name.as_str()))
+        self.seen.as_ref()?.iter().find(|(name, _)| *name == probe.name).map(|(_, seen)| *seen)
     }
 
     /// The status to exit with: 0 if every kind has a working probe, else 1.
@@ -159,14 +121,21 @@ impl Report<'_> {
         writeln!(out, "lockdown      {}", lockdown.map_or("unknown", Lockdown::name))?;
         writeln!(out, "capabilities  {}", self::capabilities(*capabilities))?;
         if *kptr_restrict == Some(2) {
-            let names = match self.names_addresses {
-                true => "stacks have function names from the kernel",
-                false => "stacks have no function names",
-            };
-            writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); {names}")?;
+            writeln!(
+                out,
+                "addresses     hidden even from root (kernel.kptr_restrict=2); stacks have no function names"
+            )?;
         }
-        if let Some(trial) = &self.trial {
-            self.confinement(out, trial)?;
+        if let Some((Enforced { writes, calls }, user)) = self.trial {
+            let calls = match calls {
+                true => "system calls limited (seccomp)",
+                false => "any system call: the kernel has no seccomp filters",
+            };
+            let writes = match writes {
+                true => "writes only to recordings (Landlock)",
+                false => "writes limited only by modes: the kernel has no Landlock (5.13+), or it is turned off",
+            };
+            writeln!(out, "\nwhile tracing: user {user}; {calls}; {writes}")?;
         }
         for cause in &self.causes {
             let (look, weight) = match cause.severity {
@@ -195,13 +164,6 @@ impl Report<'_> {
             writeln!(out, "{}", line.trim_end())?;
             self.reasons(out, probe, name_width + 2)?;
         }
-        if let Some(Calls { untraced, traced }) = self.calls {
-            let more = traced.saturating_sub(untraced);
-            writeln!(
-                out,
-                "\nother system calls take {more} ns more while all kinds are traced ({untraced} to {traced} ns)"
-            )?;
-        }
         let without: Vec<_> = self.kinds_without_probe().into_iter().map(Kind::name).collect();
         match without.as_slice() {
             [] => writeln!(out, "\n{}", self.paint.text(Look::Good, "every kind has a working probe")),
@@ -210,31 +172,6 @@ impl Report<'_> {
                 writeln!(out, "\n{}", self.paint.text(Look::Bad, &without))
             }
         }
-    }
-
-    /// Writes the privileges that a trace gives up, and those that its threads hold.
-    fn confinement(&self, out: &mut String, trial: &Trial) -> fmt::Result {
-        let calls = match trial.calls {
-            true => "system calls limited (seccomp)",
-            false => "any system call: the kernel has no seccomp filters",
-        };
-        let writes = match trial.writes {
-            true => "writes only to recordings (Landlock)",
-            false => "writes limited only by modes: the kernel has no Landlock (5.13+), or it is turned off",
-        };
-        writeln!(out, "\nwhile tracing: user {}; {calls}; {writes}", trial.user)?;
-        for threads in &trial.threads {
-            self.below(out, 4, "held", &format!("{} ({})", held(threads), threads.names))?;
-        }
-        self.below(out, 4, "denied", &trial.denied_to_all().join(", "))?;
-        for threads in trial.threads.iter().filter(|threads| !threads.able.is_empty()) {
-            self.below(out, 4, "able", &format!("{} ({})", threads.able.join(", "), threads.names))?;
-        }
-        for threads in trial.threads.iter().filter(|threads| !threads.allowed.is_empty()) {
-            let allowed = format!("not denied: {} ({})", threads.allowed.join(", "), threads.names);
-            writeln!(out, "    {}", self.paint.text(Look::Bad, &allowed))?;
-        }
-        Ok(())
     }
 
     fn reasons(&self, out: &mut String, probe: &Probe, indent: usize) -> fmt::Result {
@@ -266,31 +203,14 @@ impl Report<'_> {
         json::ascii(&json!({
             "kernel": uname.release, "arch": uname.machine, "lockdown": lockdown.map(Lockdown::name),
             "capabilities": capabilities.map(|held| capability_names(held).collect::<Value>()),
-            "kptr_restrict": kptr_restrict, "confinement": self.trial.as_ref().map(trial_json),
+            "kptr_restrict": kptr_restrict,
+            "confinement": self.trial.map(|(Enforced { writes, calls }, user)| {
+                json!({ "user": user, "seccomp": calls, "landlock": writes })
+            }),
             "causes": self.causes.iter().map(cause_json).collect::<Value>(),
-            "call_ns": self.calls.map(|ns| json!({ "untraced": ns.untraced, "traced": ns.traced })),
             "probes": probes.collect::<Value>(),
         }))
     }
-}
-
-fn held(threads: &Threads) -> String {
-    let names: Vec<_> = capability_names(threads.held).collect();
-    let names = if names.is_empty() { "no capabilities".to_owned() } else { names.join(" ") };
-    if threads.root_files { names + ", root's ids for files" } else { names }
-}
-
-fn trial_json(trial: &Trial) -> Value {
-    let held = trial.threads.iter().map(|threads| {
-        json!({
-            "threads": threads.names, "capabilities": capability_names(threads.held).collect::<Value>(),
-            "root_files": threads.root_files, "able": threads.able, "allowed": threads.allowed,
-        })
-    });
-    json!({
-        "user": trial.user, "seccomp": trial.calls, "landlock": trial.writes, "held": held.collect::<Value>(),
-        "denied": trial.denied_to_all(),
-    })
 }
 
 fn cause_json(cause: &Cause) -> Value {

@@ -14,9 +14,7 @@ use tracetui_events::event::exit::Ended;
 use tracetui_events::frame::host::{Label, Probe, Window};
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
-use tracetui_events::playback::remarks::{Stretch, missing};
 use tracetui_events::playback::{Playback, Recording, Step};
-use tracetui_events::recording::follow::Writing;
 use tracetui_events::recording::reader::Ending;
 use tracetui_events::text::shell;
 use tracetui_events::text::time::utc;
@@ -27,10 +25,10 @@ use tracetui_shared::time::BootNanos;
 
 /// Shows the contents of each recording in turn. If one cannot be read, reports that and continues with the others.
 pub fn info(args: &cli::Info) -> Result<ExitCode> {
-    let (mut code, mut first, mut stretches) = (ExitCode::SUCCESS, true, Vec::new());
+    let (mut code, mut first) = (ExitCode::SUCCESS, true);
     let several = args.files.len() > 1;
     for file in &args.files {
-        match look(file, args.format, &mut stretches) {
+        match look(file, args.format) {
             Ok(text) if several && args.format == ReportFormat::Text => {
                 let space = if std::mem::take(&mut first) { "" } else { "\n" };
                 io::stdout().write_all(format!("{space}{:9} {}\n{text}", "recording", name(file)).as_bytes())?;
@@ -43,19 +41,17 @@ pub fn info(args: &cli::Info) -> Result<ExitCode> {
             }
         }
     }
-    missing(stretches).iter().for_each(say);
     Ok(code)
 }
 
-/// The report of `info` on a recording. Adds to `stretches` which events of its trace the recording has.
-fn look(file: &Path, format: ReportFormat, stretches: &mut Vec<Stretch>) -> Result<String> {
+/// The report of `info` on a recording.
+fn look(file: &Path, format: ReportFormat) -> Result<String> {
     let (playback, facts) = match read(file, Way::Short)? {
         (playback, facts) if facts.agrees_with(&playback) => (playback, facts),
         _ => read(file, Way::Whole)?,
     };
     let Some(recording) = playback.recordings().first() else { return Ok(String::new()) };
     recording.damage().iter().for_each(say);
-    stretches.extend(recording.stretch());
     Ok(match format {
         ReportFormat::Text => facts.text(recording),
         ReportFormat::Json => facts.json(recording),
@@ -148,9 +144,9 @@ impl Facts {
         let time = |ns: Option<i128>| ns.map_or_else(|| "-".to_owned(), utc);
         line("start", &time(self.first_ns));
         line("end", &time(self.last_ns));
-        let complete = match (recording.ending(), recording.writing()) {
+        let complete = match (recording.ending(), recording.is_written()) {
             (Some(Ending::Complete), _) => "yes".to_owned(),
-            (_, Writing::Now) => "no: it is still being written".to_owned(),
+            (_, true) => "no: it is still being written".to_owned(),
             (Some(Ending::Early(at)), _) => format!("no: truncated at offset {at}"),
             (None, _) => "no".to_owned(),
         };
@@ -233,11 +229,6 @@ impl Facts {
         let (begun, trace) = (pipeline.trace().is_some(), &recording.trace);
         let of_host = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (version, bytes, blocks) = recording.read_so_far();
-        let writing = match (recording.ending(), recording.writing()) {
-            (Some(Ending::Complete), _) | (_, Writing::Over) => Some(false),
-            (_, Writing::Now) => Some(true),
-            (_, Writing::Unknown) => None,
-        };
         let early = match recording.ending() {
             Some(Ending::Early(at)) => Some(at),
             _ => None,
@@ -255,7 +246,7 @@ impl Facts {
             "boot_id": of_host(&host.boot_id), "kernel": of_host(&host.kernel), "arch": of_host(&host.arch),
             "start": self.first_ns.map(utc), "end": self.last_ns.map(utc),
             "complete": recording.ending() == Some(Ending::Complete), "ended_early_at": early,
-            "bytes_after_end": recording.after_end(), "writing": writing, "events": Map::from_iter(events),
+            "bytes_after_end": recording.after_end(), "events": Map::from_iter(events),
             "account": recording.account().object(), "probes": (!probes.is_empty()).then_some(probes),
             "filter": begun.then_some(&trace.filter), "command": recording.command_json(),
             "labels": begun.then(|| recording.labels_json()), "part": recording.part().map(part),
@@ -292,8 +283,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[*at as usize + 70] ^= 1;
             fs::write(&path, &changed).expect("room");
-            let mut stretches = Vec::new();
-            let damaged = look(&path, ReportFormat::Text, &mut stretches).expect("a recording");
+            let damaged = look(&path, ReportFormat::Text).expect("a recording");
             assert_eq!(damaged, shown(&path, Way::Whole).0, "{contents:?} at {at}");
             assert_ne!(damaged, text, "{contents:?} at {at}: the damage is seen");
         }

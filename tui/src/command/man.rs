@@ -1,6 +1,6 @@
 //! `tracetui man`: the manual page, from the definition of the command line and the table of keys.
 
-use super::config::{self, Section};
+use super::config;
 use super::keys;
 use crate::app::keys::keymap::Keymap;
 use crate::cli::Cli;
@@ -35,10 +35,9 @@ pub fn text() -> io::Result<Vec<u8>> {
     roff.control("SH", ["KEYS OF THE DASHBOARD"]);
     roff.control("nf", []).text([roman(keys::text(&Keymap::default(), Paint::Off))]).control("fi", []);
     roff.control("SH", ["CONFIGURATION FILE"]);
-    for Section { title, prose, rows } in config::sections() {
-        roff.control("SS", [title]).text([roman(prose)]);
-        roff.control("nf", []).text([roman(rows)]).control("fi", []);
-    }
+    let page = config::markdown();
+    let after_title = page.split_once("\n\n").map_or("", |(_, rest)| rest).replace('`', "");
+    roff.control("nf", []).text([roman(after_title)]).control("fi", []);
     if let Some(after) = command.get_after_help() {
         roff.control("SH", ["FILTERS, EXAMPLES, EXIT STATUS"]);
         roff.control("nf", []).text([roman(after.to_string())]).control("fi", []);

@@ -10,12 +10,12 @@ use crate::recorder::{Failed, RecordingFiles};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tracetui_events::limits;
 use tracetui_events::recording::block::FileHeader;
-use tracetui_events::recording::follow;
+use tracetui_events::recording::file;
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
 use tracetui_host::confine::{FileAccess, enter_files};
@@ -70,7 +70,8 @@ fn start_in(
     prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<Recorder> {
     let name = super::messages::name(path);
-    let header = locked(file, header()?);
+    file::lock(file);
+    let header = header()?;
     let watched = Watched::new(file.try_clone()?, name.clone());
     let files = OneFile { path: path.to_owned(), created, own: file.try_clone()?, file: Some((watched, header)) };
     Recorder::start_files(files, name, prepare)
@@ -143,25 +144,14 @@ impl RecordingFiles for OneFile {
     }
 
     fn remarks(&self, written: u64) -> Vec<String> {
+        let Ok(own) = self.own.metadata() else { return Vec::new() };
+        let leads = |at: std::fs::Metadata| (at.dev(), at.ino()) == (own.dev(), own.ino());
+        if std::fs::metadata(&self.path).is_ok_and(leads) || own.nlink() == 0 || own.len() != written {
+            return Vec::new();
+        }
         let (path, bytes) = (super::messages::name(&self.path), grouped(written));
-        let is_whole = self.own.metadata().is_ok_and(|found| found.nlink() > 0 && found.len() == written);
-        let line = match renamed(&self.path, &self.own) {
-            Some(Some(to)) => format!("{}: {bytes} bytes; another program renamed {path}", super::messages::name(&to)),
-            Some(None) => {
-                format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere or gone")
-            }
-            None => return Vec::new(),
-        };
-        is_whole.then_some(line).into_iter().collect()
+        vec![format!("another program moved or hid {path}: the recording ({bytes} bytes) is elsewhere or gone")]
     }
-}
-
-/// The other path of a file that this path does not lead to any more, if it is known.
-fn renamed(path: &Path, file: &File) -> Option<Option<PathBuf>> {
-    let own = file.metadata().ok()?;
-    let leads = |path: &Path| std::fs::metadata(path).is_ok_and(|at| (at.dev(), at.ino()) == (own.dev(), own.ino()));
-    let other = || std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().filter(|to| leads(to));
-    (!leads(path)).then(other)
 }
 
 /// Removes a file if it has this device and inode. Returns whether it did.
@@ -176,11 +166,6 @@ fn remove_if(path: &Path, (device, inode): (u64, u64)) -> io::Result<bool> {
 
 pub(super) fn header() -> io::Result<FileHeader> {
     Ok(FileHeader::new(random_id()?, clock::now_real_ns()))
-}
-
-/// Locks a new file while it is written, so that readers can follow it. The header says whether that worked.
-pub(super) fn locked(file: &File, header: FileHeader) -> FileHeader {
-    if follow::lock(file) { header.locked() } else { header }
 }
 
 /// Opens a new file as the user who invoked sudo, or stdout (`-`).
@@ -308,14 +293,16 @@ fn replaced(path: &Path, file: File) -> io::Result<Option<File>> {
     if !found.is_file() || found.nlink() > 1 {
         return Err(io::Error::other("only a regular file with a single link is replaced"));
     }
-    // Never replace a file while another process is writing it.
-    if !follow::lock(&file) && follow::is_being_written(&file)? {
-        return Err(io::Error::other("another process is writing it"));
-    }
-    // While another program has a lock on the file, the next writer could not tell that this one writes it. So the file is removed, or
-    // emptied if that fails.
-    if follow::is_locked_by_another(&file) && remove_if(path, (found.dev(), found.ino())).unwrap_or(false) {
-        return Ok(None);
+    if !file::lock(&file) {
+        // Never replace a file while another process is writing it.
+        if file::is_being_written(&file)? {
+            return Err(io::Error::other("another process is writing it"));
+        }
+        // While another program has a lock on the file, the next writer could not tell that this one writes it. So the file is removed,
+        // or emptied if that fails.
+        if remove_if(path, (found.dev(), found.ino())).unwrap_or(false) {
+            return Ok(None);
+        }
     }
     file.set_len(0)?;
     Ok(Some(file))
@@ -412,9 +399,9 @@ mod tests {
         let path = dir.join("a.ttr");
         fs::write(&path, "x".repeat(100)).expect("room");
         let other = File::options().read(true).write(true).open(&path).expect("there");
-        assert!(follow::lock(&other), "the file system has locks");
+        assert!(file::lock(&other), "the file system has locks");
         let own = create(&path, Existing::Replace).expect("it is no recording that is written");
-        assert!(follow::lock(&own));
+        assert!(file::lock(&own));
         // The third one sees that it is written.
         let third = create(&path, Existing::Replace).expect_err("it is written");
         assert!(third.to_string().contains("another process is writing it"), "{third}");
@@ -440,12 +427,11 @@ mod tests {
         assert_eq!(written("a.ttr", &|| fs::write(&path, "").expect("there")), said("truncated"));
         assert_eq!(written("a.ttr", &|| truncate(999).expect("there")), said("truncated"));
         // It is still the recording.
-        let file = File::create(dir.join("e")).expect("room");
-        assert_eq!(renamed(&dir.join("e"), &file), None);
+        let own = File::create(dir.join("e")).expect("room");
+        let file = OneFile { path: dir.join("e"), created: true, own, file: None };
+        assert!(file.remarks(0).is_empty());
         fs::rename(dir.join("e"), dir.join("f")).expect("there");
-        assert_eq!(renamed(&dir.join("e"), &file), Some(Some(dir.join("f"))));
-        fs::hard_link(dir.join("f"), dir.join("g")).and_then(|()| fs::remove_file(dir.join("f"))).expect("there");
-        assert_eq!(renamed(&dir.join("f"), &file), Some(None), "its first name is gone");
+        assert!(file.remarks(0)[0].starts_with("another program moved or hid "), "{:?}", file.remarks(0));
         assert_eq!(written("a.ttr", &|| fs::rename(&path, dir.join("c")).expect("there")), Ok(()));
         let moved = || drop(fs::hard_link(&path, dir.join("d")).and_then(|()| fs::remove_file(&path)));
         assert_eq!(written("a.ttr", &moved), Ok(()));

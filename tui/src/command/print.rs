@@ -1,7 +1,6 @@
 //! `tracetui print`: live events as lines.
 
 pub mod expect;
-mod expect_no_open;
 pub(super) mod explain;
 pub mod recordings;
 pub(super) mod unanswered;
@@ -16,7 +15,6 @@ use super::writer_thread::{POLL_INTERVAL, Patience, WriterThread};
 use crate::cli;
 use crate::cli::size::RingSize;
 use anyhow::{Context, Result};
-use expect_no_open::Unwanted;
 use explain::Reasons;
 use rustix::thread::{CapabilitySet, capabilities};
 use std::io::{self, ErrorKind};
@@ -40,7 +38,6 @@ const GIVING_UP: Duration = Duration::from_secs(3);
 /// Prints live events until a signal, the end of COMMAND, the requested number, or the end of the output. The account is of the end.
 pub async fn run(args: &cli::Print) -> Result<Printed> {
     let format = explain::format(args)?;
-    let unwanted = expect_no_open::find(&args.expect_no_open)?;
     let Request { filters, held, options } =
         Request::read(&args.trace, &args.run, Streams::StdoutToStderr, KindSet::NONE)?;
     let signals = signals(held.is_some())?;
@@ -67,8 +64,6 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
     let unanswered = || Unanswered::new(Some(unanswered::LIVE_NS), options.budget, texts, reasons.clone());
     printer.lines.unanswered = args.unanswered.then(unanswered);
-    printer.lines.unwanted = (!args.expect_no_open.is_empty())
-        .then(|| Unwanted::new(&args.expect_no_open, unwanted, started.lookups.spawner));
     say(&started.ready);
     let mut pump = Pump {
         trace: RunningTrace::start(started.feed, held, signals, recorder, &args.run)?,
@@ -106,8 +101,7 @@ pub async fn run(args: &cli::Print) -> Result<Printed> {
         _ => say(account.line()),
     }
     let matched = printer.lines.is_done();
-    let unidentified = printer.lines.unwanted.as_ref().and_then(Unwanted::doubt);
-    Ok(Printed { code, matched, doubt: account.doubt().map(str::to_owned).or(unidentified) })
+    Ok(Printed { code, matched, doubt: account.doubt().map(str::to_owned) })
 }
 
 /// How printing ended.
@@ -278,8 +272,6 @@ pub(super) struct Lines<'s> {
     remaining: Option<u64>,
     /// The failures that wait for an answer, if only those without one are wanted.
     pub(super) unanswered: Option<Unanswered>,
-    /// The files to which wanted events are limited.
-    unwanted: Option<Unwanted>,
     error: Option<io::Error>,
     /// Why nothing more is written; `None` while the output works.
     ended: Option<End>,
@@ -355,17 +347,7 @@ impl<'s> Lines<'s> {
     /// A writer of lines for the wanted events, at most `count`.
     pub(super) fn new(sink: Box<dyn Sink + 's>, wanted: Predicate, count: Option<u64>) -> Lines<'s> {
         let (unwritten, answered) = (ByKind::default(), ByKind::default());
-        Lines {
-            sink,
-            wanted,
-            remaining: count,
-            unanswered: None,
-            unwanted: None,
-            error: None,
-            ended: None,
-            unwritten,
-            answered,
-        }
+        Lines { sink, wanted, remaining: count, unanswered: None, error: None, ended: None, unwritten, answered }
     }
 
     /// Queues the line of an event if the event is wanted.
@@ -373,7 +355,7 @@ impl<'s> Lines<'s> {
         if self.ended == Some(End::Closed) || self.is_done() {
             return Disposition::Filtered;
         }
-        let wanted = (self.wanted)(seen) && self.unwanted.as_mut().is_none_or(|unwanted| unwanted.meets(seen));
+        let wanted = (self.wanted)(seen);
         if let Some(unanswered) = &mut self.unanswered {
             let waits = unanswered.hold(seen, wanted, &mut *self.sink);
             self.release(false);

@@ -77,7 +77,6 @@ pub async fn run(args: &cli::Record) -> Result<ExitCode> {
         around: wanted.map(|wanted| AroundState::Announced(Box::new(wanted))),
         budget: options.budget,
         most: args.max_size.map(|size| size.0),
-        last_size: None,
         full: false,
         limited: false,
         // A COMMAND writes to the same terminal, and so does what reads stdout.
@@ -138,8 +137,6 @@ struct Recording {
     around: Option<AroundState>,
     budget: Budget,
     most: Option<u64>,
-    /// Bytes written as of the batch before, if that was near `most`.
-    last_size: Option<u64>,
     /// Whether the recording has reached `most`. Later frames are not recorded.
     full: bool,
     limited: bool,
@@ -162,7 +159,7 @@ impl Recording {
                     Happening::Frames(batch) if self.full => self.trace.feed.recycle(batch),
                     Happening::Frames(batch) => {
                         self.write_batch(batch);
-                        self.mind_the_size().await;
+                        self.mind_the_size();
                     }
                     Happening::NotRecorded(why) => {
                         say(why);
@@ -248,17 +245,10 @@ impl Recording {
         }
     }
 
-    /// Ends the recording before it exceeds its maximum size. Assumes that the next batch is as large as this one.
-    async fn mind_the_size(&mut self) {
+    /// Ends the recording at its maximum size.
+    fn mind_the_size(&mut self) {
         let (Some(most), Some(recorder)) = (self.most, self.trace.recorder.as_ref()) else { return };
-        let size = recorder.size_near(most, &self.pipeline).await;
-        let written = recorder.written();
-        let before = std::mem::replace(&mut self.last_size, size.map(|_| written));
-        let Some((size, state)) = size else { return };
-        // Count a state too, since one may be due.
-        let growth = before.map_or(0, |before| written.saturating_sub(before)).saturating_add(state);
-        let next = size.saturating_add(growth);
-        if size < most && next <= most {
+        if recorder.written() < most {
             return;
         }
         self.full = true;

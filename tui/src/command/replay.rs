@@ -2,7 +2,6 @@
 
 use super::config::LoadedConfig;
 use super::dashboard::event_loop::{self, Trace};
-use super::dashboard::saved_filters::SavedFilters;
 use super::dashboard::{self, look};
 use super::messages::say;
 use super::usage::{BadUsage, HostNames};
@@ -20,7 +19,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::playback::remarks::of_holes;
 use tracetui_events::playback::timeline::Timeline;
-use tracetui_events::playback::{AtEnd, Files, both_filters};
+use tracetui_events::playback::{Files, both_filters};
 use tracetui_events::recording::frames::Next;
 use tracetui_events::text::time::{Moment, Zone};
 use tracetui_host::clock;
@@ -36,14 +35,11 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
     }
     dashboard::terminal::check()?;
     let loaded = LoadedConfig::read(&args.screen.config)?;
-    let mut saved = SavedFilters::open(!loaded.config.no_history);
-    let earlier = std::mem::take(&mut saved.lines);
-    let (app, timeline, feed) = start(args, &loaded, earlier, clock::zone())?;
+    let (app, timeline, feed) = start(args, &loaded, clock::zone())?;
     let troubles = timeline.troubles.clone();
     let (timeline, home, run) = (Some(timeline), own_home(), cli::Run::default());
     let trace = Trace { feed, command: None, timeline, recorder: None, opener: None, home, lookups: None, run };
-    let exit = event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
-    saved.append(&exit.filters);
+    event_loop::run(app, look(&args.screen, &loaded.config), trace).await?;
     let found = troubles.found();
     found.holes.iter().flat_map(|(name, holes)| of_holes(name, holes)).for_each(say);
     found.error.iter().for_each(|error| say(format_args!("tracetui: {error}")));
@@ -51,16 +47,15 @@ pub async fn run(args: &cli::Replay) -> Result<ExitCode> {
 }
 
 /// The dashboard, the recording, and the frames from the first place shown.
-fn start(args: &cli::Replay, loaded: &LoadedConfig, filters: Vec<String>, zone: Zone) -> Result<(App, Timeline, Feed)> {
+fn start(args: &cli::Replay, loaded: &LoadedConfig, zone: Zone) -> Result<(App, Timeline, Feed)> {
     let memory = args.memory.or(loaded.config.memory).map_or(limits::MEMORY_DEFAULT, |size| size.0);
     let budget = Budget::new(memory);
-    let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, AtEnd::Stop, SEVERAL)?, budget)?;
+    let (mut timeline, mut input) = Timeline::new(Files::open(&args.files, SEVERAL)?, budget)?;
     let facts = timeline.facts();
     let span = facts.span;
     let preferences = loaded.config.preferences.clone();
     let kinds = KindSet::OF_COMMAND;
-    let settings =
-        Settings { budget, zone, capture: String::new(), filters, preferences, kinds, ..Settings::default() };
+    let settings = Settings { budget, zone, capture: String::new(), preferences, kinds, ..Settings::default() };
     let mut app = App::new(settings).map_err(|error| anyhow!("{}", error.message))?;
     app.set_replay(Replay::new(facts, Target::First, args.speed));
     begin(&mut app, &mut input, &args.filters, loaded)?;
@@ -82,7 +77,6 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
         match next {
             Next::Frames(batch) => app.update(app::Input::Batch(batch)),
             Next::State(state) => app.update(app::Input::Restore(Some(state), true)),
-            Next::NotYet => Vec::new(),
         };
     }
     // Names of users come from the recording. The filter in the configuration is for all recordings, so a name that this recording
@@ -96,15 +90,8 @@ fn begin(app: &mut App, input: &mut Files, filters: &cli::FilterArgs, loaded: &L
         }
         None => {
             let options = FilterOptions::from(filters);
-            match options.compile(app.world()) {
-                Ok(own) => (own.clone(), own.whole.text().to_owned()),
-                // An account may have been made during the trace.
-                Err(_) => {
-                    let accounts = input.accounts(app.world());
-                    let own = options.compile(&accounts).map_err(|error| BadUsage(error.render()))?;
-                    (own.clone(), own.whole.text_with_ids(&accounts))
-                }
-            }
+            let own = options.compile(app.world()).map_err(|error| BadUsage(error.render()))?;
+            (own.clone(), own.whole.text().to_owned())
         }
     };
     let filter = both_filters(&trace.filter, &text);
@@ -142,7 +129,7 @@ pub(crate) mod tests {
 
     /// The dashboard with all of a recording, as far as it fits.
     pub(crate) async fn load_whole(args: &cli::Replay) -> Result<App> {
-        let (mut app, _, mut feed) = start(args, &LoadedConfig::default(), Vec::new(), Zone::UTC)?;
+        let (mut app, _, mut feed) = start(args, &LoadedConfig::default(), Zone::UTC)?;
         while let Some(batch) = feed.next().await {
             app.update(app::Input::Batch(batch));
         }
@@ -155,7 +142,7 @@ pub(crate) mod tests {
         let dir = Scratch::new("replay-missing");
         let mut parts = write(&dir, "part", &batches(), 9);
         let opened = |files: &[PathBuf]| {
-            let input = Files::open(files, AtEnd::Stop, SEVERAL).expect("recordings");
+            let input = Files::open(files, SEVERAL).expect("recordings");
             Timeline::new(input, Budget::default()).expect("recordings")
         };
         let all = |files: &[PathBuf]| {
@@ -190,7 +177,7 @@ pub(crate) mod tests {
             let mut bytes = fs::read(&path).expect("there");
             bytes[2 * HEADER + 6] ^= u8::from(damaged);
             fs::write(&path, &bytes).expect("room");
-            let mut input = Files::open(std::slice::from_ref(&path), AtEnd::Stop, SEVERAL).expect("a recording");
+            let mut input = Files::open(std::slice::from_ref(&path), SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
             begin(&mut app, &mut input, &cli::FilterArgs::default(), &LoadedConfig::default()).expect("a recording");
@@ -211,7 +198,7 @@ pub(crate) mod tests {
             fs::write(&config, text).expect("room");
             let options = cli::ConfigOptions { config: Some(config.clone()), no_config: false };
             let loaded = LoadedConfig::read(&options).expect("a configuration");
-            let mut input = Files::open(&files, AtEnd::Stop, SEVERAL).expect("a recording");
+            let mut input = Files::open(&files, SEVERAL).expect("a recording");
             let mut app = app::testing::app(80, 24, 64 << 20);
             app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
             begin(&mut app, &mut input, given, &loaded).map(|()| app.filter.text())
@@ -222,14 +209,14 @@ pub(crate) mod tests {
         assert_eq!(shown(own, &given).expect("a filter"), "comm=a comm=b");
         let error = shown("\nfilter = \"a foo=1\"", &cli::FilterArgs::default()).expect_err("no filter");
         let said = error.downcast_ref::<BadUsage>().map(ToString::to_string).unwrap_or_default();
-        assert!(said.starts_with(&format!("{}:2:13: filter: unknown field `foo`", config.display())), "{said}");
+        assert!(said.starts_with(&format!("{}:2:10: filter: unknown field `foo`", config.display())), "{said}");
         assert!(said.ends_with("\n--no-config starts without the file"), "{said}");
         assert_eq!(shown("filter = \"a foo=1\"", &given).expect("it is not used"), "comm=a comm=b");
         // Several recordings are refused.
         let dir = Scratch::new("replay-several");
         let files =
             [write(&dir, "a", &self::batches(), usize::MAX), write(&dir, "b", &self::batches(), usize::MAX)].concat();
-        let error = Files::open(&files, AtEnd::Stop, SEVERAL).err().expect("two recordings");
+        let error = Files::open(&files, SEVERAL).err().expect("two recordings");
         assert!(matches!(error, tracetui_events::playback::Error::Usage(_)));
         assert!(error.to_string().contains("tracetui print FILE..."));
     }

@@ -8,15 +8,10 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
-use tracetui_events::event::{Body, Event, connects};
-use tracetui_events::frame::host::HostFrame;
-use tracetui_events::frame::{Batch, FrameRef};
+use tracetui_events::frame::Batch;
 use tracetui_host::own_id;
 use tracetui_live::Live;
-use tracetui_shared::kind::{KindSet, Shows, Slot};
-use tracetui_shared::record::exit::fact;
-use tracetui_shared::record::mark;
-use tracetui_shared::record::open::via;
+use tracetui_shared::kind::{Shows, Slot};
 use tracetui_shared::time::BootNanos;
 
 /// How long the events may take to arrive.
@@ -55,68 +50,29 @@ impl SelfTest {
         }
     }
 
-    /// Releases the process, and returns the programs that reported all events. The capture filter must pass its tree.
-    pub fn seen(mut self, live: &mut Live) -> Vec<&'static str> {
+    /// Releases the process. Returns the programs that make its events, and whether each reported all of them. The capture filter must
+    /// pass its tree.
+    pub fn seen(mut self, live: &mut Live) -> Vec<(&'static str, bool)> {
         self.release();
-        let (mut seen, mut asked, mut refused, mut prepared) = (Vec::new(), false, false, false);
-        let mut sent = false;
+        let mut seen: Vec<Slot> = Vec::new();
         let began = Instant::now();
         let mut batch = Batch::default();
-        loop {
+        while !seen.contains(&Slot::Exit) && began.elapsed() <= PATIENCE {
             // Look for events even if the wait failed.
             let _ = live.wait(Duration::from_millis(50), false, None);
             batch.clear();
             live.drain(&mut batch, 1 << 20, BootNanos(u64::MAX));
-            let of_child = |frame: &FrameRef<'_>| frame.header.ppid.0 == self.tgid;
-            sent |= batch.frames().filter(of_child).any(|frame| match Event::decode(&frame).map(|event| event.body) {
-                Ok(Body::Exit(exit)) => exit.record.facts & fact::SENT != 0,
-                _ => false,
-            });
-            for frame in batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid) {
-                seen.extend(Slot::try_from(frame.header.slot));
-                // Some programs make no event, but another program reports everything only with them. A refused request must not
-                // show the path of the request before it, whose place in memory it took.
-                match Event::decode(&frame).map(|event| event.body) {
-                    Ok(Body::Open(open)) if open.record.via == via::IO_URING => {
-                        let known = open.record.path_marks & mark::FAULT == 0;
-                        asked |= known;
-                        refused |= open.record.ret < 0 && !known;
-                    }
-                    Ok(Body::Exec(exec)) if frame.header.slot == Slot::Exec as u16 => {
-                        prepared |= exec.record.filename_marks & mark::NOT_COLLECTED == 0;
-                    }
-                    _ => {}
-                }
-            }
-            let over = seen.contains(&Slot::Exit);
-            if over || began.elapsed() > PATIENCE {
-                break;
+            let of_child = batch.frames().filter(|frame| frame.header.tgid.0 == self.tgid);
+            seen.extend(of_child.filter_map(|frame| Slot::try_from(frame.header.slot).ok()));
+        }
+        let mut programs: Vec<(&str, bool)> = Vec::new();
+        for slot in Slot::ALL.into_iter().filter(|slot| is_tested(*slot)) {
+            let came = seen.contains(&slot);
+            match programs.iter_mut().find(|(program, _)| *program == slot.program()) {
+                Some((_, all)) => *all &= came,
+                None => programs.push((slot.program(), came)),
             }
         }
-        let slots = Slot::ALL.iter();
-        // The one of io_uring makes no records.
-        let is_unseen = |slot: &Slot| {
-            !matches!(slot, Slot::FileUring | Slot::LookupUring | Slot::UnixUring | Slot::UnixSubmit)
-                && !seen.contains(slot)
-        };
-        let came = |program: &str| !slots.clone().any(|slot| slot.program() == program && is_unseen(slot));
-        let mut programs: Vec<&str> =
-            slots.clone().map(|slot| slot.program()).filter(|program| came(program)).collect();
-        programs.dedup();
-        programs.extend(sees_a_load(live).then_some(tracetui_live::STREAM));
-        programs.extend(asked.then_some("uring_submit"));
-        programs.extend(refused.then_some("uring_refused"));
-        programs.extend(prepared.then_some("exec_bprm"));
-        programs.extend(["file_opened", "file_freed"].iter().filter(|_| seen.contains(&Slot::FileWritten)));
-        programs.extend(["signal_generate", "signal_deliver"].iter().filter(|_| sent));
-        // These report only what other programs missed.
-        let tcp = seen.iter().any(|slot| connects(slot.kind()) && slot.shows() == Shows::Most);
-        let quiet = ["tcp_destroy", "tcp_list", "tcp_sweep", "tcp_begun", "tcp_callers"];
-        programs.extend(quiet.into_iter().filter(|_| tcp));
-        // These would need a change of an interface.
-        let kinds: KindSet = seen.iter().map(|slot| slot.kind()).collect();
-        let is_of_seen = |program: &&str| Slot::of_program(program).any(|slot| kinds.contains(slot.kind()));
-        programs.extend(["bpf_netlink", "bpf_xdp"].into_iter().filter(is_of_seen));
         programs
     }
 
@@ -134,13 +90,9 @@ impl Drop for SelfTest {
     }
 }
 
-/// Whether the kernel's own stream reports a loaded program.
-fn sees_a_load(live: &mut Live) -> bool {
-    let mut batch = Batch::default();
-    let loaded = own_id::load();
-    live.drain_changes(&mut batch, BootNanos(u64::MAX), &mut |_| {});
-    let is_change = |frame| matches!(HostFrame::decode(&frame), Some(HostFrame::ProgramChange(_)));
-    loaded.is_ok() && batch.frames().any(is_change)
+/// Whether the process makes an event of this slot.
+fn is_tested(slot: Slot) -> bool {
+    matches!(slot.shows(), Shows::Most | Shows::Failures) || slot == Slot::FileWritten
 }
 
 /// The code of the process. Results are ignored: failed calls are events too.
@@ -170,9 +122,7 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         }
         libc::execve(root, argv.as_ptr(), environment.as_ptr());
         libc::syscall(libc::SYS_bpf, 5, no_attributes.as_ptr(), size_of_val(&no_attributes));
-        leave_network();
         connect();
-        by_ring(root);
         match libc::fork() {
             0 => libc::kill(libc::getpid(), libc::SIGKILL),
             child => libc::waitpid(child, std::ptr::null_mut(), 0),
@@ -182,39 +132,18 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
     }
 }
 
-/// The address of a port that nothing listens on, unless something listens on port 1.
-static CLOSED: libc::sockaddr_in = libc::sockaddr_in {
-    sin_family: libc::AF_INET as u16,
-    sin_port: 1u16.to_be(),
-    sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
-    sin_zero: [0; 8],
-};
-const ADDRESS: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-
-/// Moves to a network namespace of its own if that is permitted. In it, no firewall or downed interface can refuse a connection.
-fn leave_network() {
-    // SAFETY: zeros are a valid `ifreq`, which outlives the calls, and its name ends with NUL.
-    unsafe {
-        let mut request: libc::ifreq = std::mem::zeroed();
-        for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
-            *to = from.cast_signed() as libc::c_char;
-        }
-        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-        if libc::unshare(libc::CLONE_NEWNET) == 0 {
-            let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
-            libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request);
-            libc::close(socket);
-        }
-    }
-}
-
 /// Makes, accepts and closes a connection.
 ///
 /// # Safety
 /// Only system calls are made, with a valid address.
 unsafe fn connect() {
-    let (mut address, mut length) = (CLOSED, ADDRESS);
-    address.sin_port = 0;
+    let mut address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
+        sin_zero: [0; 8],
+    };
+    let mut length = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `length` is the size of `address`.
     unsafe {
         let at = (&raw mut address).cast();
@@ -228,64 +157,6 @@ unsafe fn connect() {
         let accepted = libc::accept4(server, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_NONBLOCK);
         for socket in [client, accepted, server] {
             libc::close(socket);
-        }
-    }
-}
-
-/// Opens a file through io_uring, if the kernel has it: with a completion, without one, and at a bad address. Then asks for a
-/// connection.
-///
-/// # Safety
-/// The path ends with NUL.
-unsafe fn by_ring(path: *const libc::c_char) {
-    // Words of `struct io_uring_params` (UAPI): offsets within the mapped ring.
-    const SQ_TAIL: usize = 11;
-    const SQ_ARRAY: usize = 16;
-    const SQES: libc::off_t = 0x1000_0000;
-    const PAGE: usize = 4096;
-    // Nobody reads the completions, of which there is room for twice as many.
-    const ROOM: u32 = 4;
-    const OPENAT: u64 = 18;
-    const CONNECT: u64 = 16;
-    const QUIET: u64 = 64 << 8;
-    const GET_EVENTS: u64 = 1;
-    const NOWHERE: u64 = 1;
-    let mut params = [0u32; 30];
-    // SAFETY: `params` is as large as the kernel's structure; what is mapped is the ring's own memory, where the kernel
-    // says that its tail and its array are; a request is 64 bytes, of which opcode, descriptor, offset and address are set.
-    unsafe {
-        let ring = libc::syscall(libc::SYS_io_uring_setup, ROOM, params.as_mut_ptr());
-        let Ok(fd) = libc::c_int::try_from(ring) else { return };
-        if fd < 0 {
-            return;
-        }
-        let map = |at| {
-            let prot = libc::PROT_READ | libc::PROT_WRITE;
-            libc::mmap(std::ptr::null_mut(), PAGE, prot, libc::MAP_SHARED, fd, at)
-        };
-        let (queue, requests) = (map(0), map(SQES));
-        if queue == libc::MAP_FAILED || requests == libc::MAP_FAILED {
-            return;
-        }
-        let request = requests.cast::<u64>();
-        let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
-        let word = |index: usize| queue.cast::<u8>().add(params[index] as usize).cast::<u32>();
-        word(SQ_ARRAY).write_volatile(0);
-        let socket = u64::from(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).cast_unsigned());
-        let (path, closed) = (path as u64, (&raw const CLOSED) as u64);
-        let requests = [
-            (OPENAT | at_cwd << 32, 0, path, 1),
-            (OPENAT | QUIET | at_cwd << 32, 0, path, 1),
-            (OPENAT | at_cwd << 32, 0, NOWHERE, 2),
-            (CONNECT | socket << 32, u64::from(ADDRESS), closed, 3),
-        ];
-        for (tail, (first, offset, address, completions)) in (1..).zip(requests) {
-            request.write_volatile(first);
-            request.add(1).write_volatile(offset);
-            request.add(2).write_volatile(address);
-            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            word(SQ_TAIL).write_volatile(tail);
-            libc::syscall(libc::SYS_io_uring_enter, fd, 1, completions, GET_EVENTS, 0, 0);
         }
     }
 }

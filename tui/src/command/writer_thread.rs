@@ -56,8 +56,6 @@ struct Shared {
     changed: tokio::sync::Notify,
     /// Bytes that the system has taken.
     written: Arc<AtomicU64>,
-    /// Nanoseconds that the thread's writes took.
-    spent: AtomicU64,
     abandoned: AtomicBool,
     ended: AtomicBool,
     /// The id of the thread; 0 until it runs.
@@ -99,7 +97,6 @@ impl WriterThread {
             work: Condvar::new(),
             changed: tokio::sync::Notify::new(),
             written: Arc::default(),
-            spent: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             ended: AtomicBool::new(direct),
             thread: AtomicI32::new(0),
@@ -121,11 +118,6 @@ impl WriterThread {
 
     pub(super) fn written(&self) -> u64 {
         self.shared.written.load(Ordering::Acquire)
-    }
-
-    /// The time that the thread's writes took.
-    pub(super) fn spent(&self) -> Duration {
-        Duration::from_nanos(self.shared.spent.load(Ordering::Acquire))
     }
 
     /// Whether output waits that can still be written.
@@ -279,10 +271,7 @@ impl Shared {
         // SAFETY: gettid(2) takes nothing.
         self.thread.store(unsafe { libc::gettid() }, Ordering::Release);
         while let Some(buffer) = self.next() {
-            let began = Instant::now();
-            let written = self.write_all(&buffer);
-            self.spent.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Release);
-            if let Err(error) = written {
+            if let Err(error) = self.write_all(&buffer) {
                 self.fail(error);
                 break;
             }

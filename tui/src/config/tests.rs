@@ -1,4 +1,5 @@
 use super::*;
+use crate::app::keys::keymap::Action;
 use crate::app::testing::{app_with, feed, keys};
 use crate::app::{App, Effect, Input};
 use crate::command::config::EXAMPLE;
@@ -37,8 +38,8 @@ fn every_entry_and_the_example_are_read() {
     looks.set(Role::Exit, "blue".parse().expect("a look"));
     assert_eq!(config.looks, looks);
     for entry in &ENTRIES {
-        let named = |error: ConfigError| error.message.contains(entry.name) && !error.message.contains("unknown");
-        assert!(Config::parse(format!("{} = 1979-05-27\n", entry.name).as_bytes()).is_err_and(named), "{}", entry.name);
+        let known = |error: ConfigError| error.message.starts_with("this must be ");
+        assert!(Config::parse(format!("{} = 1979-05-27\n", entry.name).as_bytes()).is_err_and(known), "{}", entry.name);
     }
     for time in TIMES {
         assert_eq!(read(&format!("time = \"{}\"", time.0)).preferences.time, time.1);
@@ -92,80 +93,49 @@ fn every_error_is_where_it_was_written() {
         (
             "mouse = true\n\n  «background» = 1",
             "unknown entry `background`",
-            "valid entries: filter, color, theme, memory, mouse, history, fold, strip, time; sections: [columns]",
+            "valid: filter, color, theme, memory, mouse, fold, strip, time, columns, colors, watch, keys",
         ),
         ("[«colours»]\n", "unknown entry `colours`", "did you mean `colors`?"),
-        ("[«colour»]\n", "unknown entry `colour`", "did you mean `colors`?"),
-        ("«pause» = \"x\"", "unknown entry `pause`", "put it below [keys]"),
-        ("«selection» = \"x\"", "unknown entry `selection`", "put it below [colors]"),
-        ("«events» = []", "unknown entry `events`", "put it below [columns]"),
-        ("«keys» = 3", "`keys` must be a section, not a number", "write [keys] on a line of its own"),
-        ("[keys]\nup = \"F2\"\n«filter» = \"a\"", "unknown action `filter`", "before the first section"),
+        ("keys = «3»", "this must be a section", ""),
         ("[keys]\n«paus» = \"x\"", "unknown action `paus`", "did you mean `pause`?"),
-        ("[keys]\n«zzzzzzz» = \"x\"", "unknown action `zzzzzzz`", "the manual page (tracetui man) list the actions"),
+        ("[keys]\n«zzzzzzz» = \"x\"", "unknown action `zzzzzzz`", "valid: "),
         ("[keys]\npause = «\"Meta-x\"»", "unknown key `Meta-x`", ""),
         ("[keys]\npause = [\"F2\", «\"Ctrl-I\"»]", "terminals send `Ctrl-I` as `Tab`: write `Tab`", ""),
-        ("[keys]\npause = «7»", "`pause` must be a key such as \"Ctrl-F\", or a list of keys, not a number", ""),
-        ("[keys]\npause = [\"F2\", «true»]", "`pause` must be a key", ""),
-        ("[keys]\npause = [\"F2\"]\nup = [«\"F2\"»]", "`F2` is assigned to both `pause` and `up`", ""),
-        ("[keys]\npause = [\"F2\", «\"F2\"»]", "`F2` is listed twice", ""),
-        (
-            "[keys]\npause = «\"p\"»",
-            "`p` is the only key of `only-pid`: assign that another key, or write only-pid = []",
-            "",
-        ),
-        (
-            "[keys]\nsearch = «\"s\"»",
-            "`s` is the key of `sort` in the tree: assign that another key, or write sort = \"s\" to keep both",
-            "",
-        ),
+        ("[keys]\npause = «7»", "this must be a list of strings", ""),
+        ("[keys]\npause = [\"F2\", «true»]", "this must be a string", ""),
+        ("[keys]\npause = [\"F2\"]\n«up» = [\"F2\"]", "`F2` is assigned to both `pause` and `up`", ""),
+        ("[keys]\n«pause» = [\"F2\", \"F2\"]", "`F2` is listed twice", ""),
         ("[keys]\nup = \"F2\"\n«quit» = []", "no key would be left for `quit`", ""),
         ("[keys]\n«help» = \"s\"", "no key would be left for `help`", ""),
         ("[colors]\n«quit» = \"red\"", "unknown role `quit`", "did you mean `quiet`?"),
-        ("[colors]\n«zzzzzzz» = \"red\"", "unknown role `zzzzzzz`", "valid in [colors]: quiet, strong, exec"),
-        ("[colors]\nquiet = \"«reed» bold\"", "unknown colour or weight `reed`", "did you mean `red`?"),
-        (
-            "[colors]\nquiet = \"bold «1000»\"",
-            "unknown colour or weight `1000`",
-            "bright-white, colours from 0 to 255 and #rrggbb",
-        ),
-        ("[colors]\nquiet = «\"\\u0072eed\"»", "unknown colour or weight `reed`", "did you mean `red`?"),
-        ("[colors]\nquiet = \"red «blue»\"", "second colour `blue`", "black on green"),
-        ("[colors]\nquiet = \"red «on»\"", "missing background colour after `on`", ""),
-        ("[colors]\nquiet = \"«plain bold»\"", "`plain` cannot be combined", ""),
-        ("[colors]\nquiet = «7»", "`quiet` must be a string such as", ""),
+        ("[colors]\n«zzzzzzz» = \"red\"", "unknown role `zzzzzzz`", "valid: quiet, strong, exec"),
+        ("[colors]\nquiet = «\"reed bold\"»", "unknown colour or weight `reed`", "bold red on 17"),
+        ("[colors]\nquiet = «\"bold 1000\"»", "unknown colour or weight `1000`", "bold red on 17"),
+        ("[colors]\nquiet = «\"red blue\"»", "second colour `blue`", "bold red on 17"),
+        ("[colors]\nquiet = «\"red on\"»", "unknown colour or weight ``", "bold red on 17"),
+        ("[colors]\nquiet = «\"plain bold\"»", "unknown colour or weight `plain`", "bold red on 17"),
+        ("[colors]\nquiet = «\" \"»", "no colour and no weight", "bold red on 17"),
+        ("[colors]\nquiet = «7»", "this must be a string", ""),
         ("[columns]\n«event» = []", "unknown list `event`", "did you mean `events`?"),
         ("[columns]\nevents = [«\"pidd\"»]", "unknown column `pidd`", "did you mean `pid`"),
-        (
-            "[columns]\nevents = [\"pid\", \"detail\", «\"pid\"»]",
-            "the column `pid` is listed twice",
-            "remove one of them",
-        ),
-        ("[columns]\nevents = «[\"pid\"]»", "the column `detail` is missing", "add \"detail\" to the list"),
-        ("[columns]\nbpf = «[\"cpu\"]»", "the column `target` is missing", "add \"target\" to the list"),
-        ("[columns]\ntree = «[]»", "the list is empty", "write tree = [\"pid\", \"state\"]"),
-        ("[columns]\ntop = [«\"pid\"»]", "unknown column `pid`", "valid columns: events, share, rate"),
-        (
-            "[columns]\nevents = «\"pid\"»",
-            "`events` must be a list of column names, not a string",
-            "write events = [\"time\", \"kind\", \"detail\"]",
-        ),
-        (
-            r#"color = «"on"»"#,
-            r#"`color` must be one of "auto", "always", "never", not "on""#,
-            r#"write color = "auto""#,
-        ),
-        ("color = «1»", r#"`color` must be one of "auto", "always", "never", not a number"#, r#"write color = "auto""#),
-        ("memory = «\"1GB\"»", "`memory`: unknown unit `GB`; did you mean 1GiB?", "write memory = \"1GiB\""),
-        ("memory = «256»", "`memory` must be a size such as \"512MiB\", not a number", "write memory = \"256MiB\""),
-        ("time = «\"clocks\"»", "`time` must be one of", "did you mean `clock`?"),
-        ("mouse = «\"yes\"»", "`mouse` must be true or false, not a string", "write mouse = true, without quotes"),
-        ("filter = «[\"a\"]»", "`filter` must be a string, not a list", "write filter = \"comm=make err\""),
-        ("mouse = true\n«mouse» = true", "duplicate key", "remove one of the two"),
+        ("[columns]\nevents = [\"pid\", \"detail\", «\"pid\"»]", "the column `pid` is listed twice", ""),
+        ("[columns]\nevents = «[\"pid\"]»", "the column `detail` is missing", ""),
+        ("[columns]\nbpf = «[\"cpu\"]»", "the column `target` is missing", ""),
+        ("[columns]\ntree = «[]»", "the list is empty", ""),
+        ("[columns]\ntop = [«\"pid\"»]", "unknown column `pid`", "valid: events, share, rate"),
+        ("[columns]\nevents = «\"pid\"»", "this must be a list of strings", ""),
+        (r#"color = «"on"»"#, "unknown value `on`", "valid: auto, always, never"),
+        ("color = «1»", "this must be a string", ""),
+        ("memory = «\"1GB\"»", "expected a whole number of bytes, KiB, MiB or GiB", ""),
+        ("memory = «256»", "this must be a size such as \"512MiB\"", ""),
+        ("time = «\"clocks\"»", "unknown value `clocks`", "did you mean `clock`?"),
+        ("mouse = «\"yes\"»", "this must be true or false, without quotes", ""),
+        ("filter = «[\"a\"]»", "this must be a string", ""),
+        ("mouse = true\n«mouse» = true", "duplicate key", "TOML"),
         ("mouse = «yes»", "string values must be quoted", "strings are in quotes"),
         ("# ä\n\"ä\" = «1 x»", "string values must be quoted", "strings are in quotes"),
         // Two errors: the first one in the file, whatever the order of names.
-        ("«zz» = 1\naa = 1", "unknown entry `zz`", "valid entries:"),
+        ("«zz» = 1\naa = 1", "unknown entry `zz`", "valid: "),
     ];
     let wrong: Vec<_> =
         cases.into_iter().filter_map(|(marked, message, hint)| differs(marked, message, hint)).collect();
@@ -176,23 +146,12 @@ fn every_error_is_where_it_was_written() {
 }
 
 #[test]
-fn an_error_of_the_filter_is_in_the_expression() {
-    for (marked, message) in [
-        ("time = \"clock\"\nfilter = \"comm=a «foo»=1\"", "filter: unknown field `foo`"),
-        ("filter = 'kind=«opn»'", "filter: unknown value `opn` for `kind`"),
-        ("filter = «\"comm=\\\"a\\\" foo=1\"»", "filter: unknown field `foo`"),
-        ("filter = \"ä «uid=nobody_here»\"", "filter: unknown user"),
-    ] {
-        let text = marked.replace(['«', '»'], "");
-        let filter = read(&text).filter.expect("a filter");
-        let error = tracetui_events::filter::Filter::parse(&filter.text, &NoNames).expect_err("it is wrong");
-        let at = marked.find('«').map(|at| marked[..at].rsplit('\n').next().unwrap_or("").chars().count() + 1);
-        let report = ConfigError::of_filter(&filter, &error).render("f", &text);
-        let first = report.lines().next().unwrap_or_default();
-        let place = format!("f:{}:{}: ", text.matches('\n').count() + 1, at.unwrap_or_default());
-        assert!(first.starts_with(&place) || message.contains("unknown user"), "{report}");
-        assert!(first.contains(message), "{report}");
-    }
+fn an_error_of_the_filter_is_at_its_entry() {
+    let text = "time = \"clock\"\nfilter = \"comm=a foo=1\"";
+    let filter = read(text).filter.expect("a filter");
+    let error = tracetui_events::filter::Filter::parse(&filter.text, &NoNames).expect_err("it is wrong");
+    let report = ConfigError::of_filter(&filter, &error).render("f", text);
+    assert!(report.starts_with("f:2:10: filter: unknown field `foo`") && report.contains("\nhint: "), "{report}");
 }
 
 #[test]
@@ -368,16 +327,14 @@ fn the_configured_colours_and_watches_are_used() {
     assert_eq!(plain[exec].modifier, Modifier::ITALIC | Modifier::REVERSED);
     assert_eq!(read("").looks.colours(&PALETTES[0], false), Colours::Sixteen);
     // Watches are filters or tables with one.
-    let config = Config::parse(
-        b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", color = \"red bold\", bell = true }",
-    )
-    .expect("good");
-    let watches: Vec<_> =
-        config.watches.iter().map(|w| (w.name.as_str(), w.filter.text.as_str(), w.look.is_some(), w.rings)).collect();
-    assert_eq!(watches, [("ssh", "path~/[.]ssh/", false, false), ("shadow", "path=/etc/shadow", true, true)]);
+    let config =
+        Config::parse(b"[watch]\nssh = \"path~/[.]ssh/\"\nshadow = { filter = \"path=/etc/shadow\", bell = true }")
+            .expect("good");
+    let watches: Vec<_> = config.watches.iter().map(|w| (w.name.as_str(), w.filter.text.as_str(), w.rings)).collect();
+    assert_eq!(watches, [("ssh", "path~/[.]ssh/", false), ("shadow", "path=/etc/shadow", true)]);
     let bad = [
         ("[watch]\nx = 1", "must be a string"),
-        ("[watch]\nx = { color = \"red\" }", "has no filter"),
+        ("[watch]\nx = { bell = true }", "has no filter"),
         ("[watch]\nx = { filter = \"err\", colour = \"red\" }", "unknown entry of a watch `colour`"),
         ("[watch]\nx = { filter = \"err\", bell = 1 }", "must be true or false"),
     ];

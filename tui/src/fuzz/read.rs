@@ -13,18 +13,17 @@ use tracetui_events::playback::{Playback, Step};
 use tracetui_events::recording::block::{BATCH_END, FileHeader, ThreadReader};
 use tracetui_events::recording::frames::{FrameReader, Next};
 use tracetui_events::recording::{Item, Map, Reader, Writer};
-use tracetui_events::sink::perfetto::{OpenFile, Perfetto, Room};
 use tracetui_events::sink::{FormatName, Sink, to_writer};
+use tracetui_export::perfetto::Perfetto;
 use tracetui_export::{Options, Parquet};
 use tracetui_shared::id::Tgid;
 
 /// Prints batches in every format. Returns the lines of JSON and the account, for the caller to parse.
 pub(crate) fn printed(batches: &[Batch]) -> String {
     let [json, ..] = [FormatName::Json, FormatName::Text, FormatName::Csv].map(|format| lines(batches, format, None));
-    let files = || -> OpenFile<'_> { Box::new(|_| Ok(Box::new(io::sink()))) };
     let sinks: [Box<dyn Sink>; 2] = [
         Box::new(Parquet::new(io::sink(), Options::default()).expect("room")),
-        Box::new(Perfetto::new(files(), Room { bytes: 2000, ..Room::ALL })),
+        Box::new(Perfetto::new(Box::new(io::sink()))),
     ];
     sinks.into_iter().for_each(|sink| _ = print_to(batches, sink, None));
     json
@@ -95,7 +94,6 @@ pub(crate) fn recording(bytes: &[u8]) -> String {
     let mut take = |seen: &EventContext<'_>, _: &FrameRef<'_>| show(seen, &mut *sink);
     while let Some(next) = frames.next().expect("readable") {
         match next {
-            Next::NotYet => break,
             Next::State(state) => pipeline.restore(&state),
             Next::Frames(batch) => pipeline.feed(batch),
         }

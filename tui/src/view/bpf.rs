@@ -13,26 +13,19 @@ use crate::app::search::Pattern;
 use crate::app::views::View;
 use crate::app::views::bpf::{Group, Key, NAMED, Order, Owned, Owner, Seen, process};
 use crate::app::views::columns::{BpfColumn as Column, automatic};
-use foldhash::HashMap;
+use crate::bpf_report::{facts, hidden_text, holder_text, place_text, way_text};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
-use std::cmp::Reverse;
-use tracetui_events::bpf::{Hook, NotScanned, Object, Via};
+use tracetui_events::bpf::{Hook, NotScanned};
 use tracetui_events::enrich::World;
-use tracetui_events::event::Event;
 use tracetui_events::event::process::Process;
 use tracetui_events::event::{Tables as _, names};
 use tracetui_events::frame::host::BpfAttachment;
-use tracetui_events::frame::state::BpfDoer;
-use tracetui_events::sink::inventory::{
-    alters, hidden_text, holder_text, kfuncs, load_text, map_text, place_text, way_text,
-};
-use tracetui_events::text::{self, Charset, counted, grouped, short};
+use tracetui_events::text::{self, Charset, counted, short};
 use tracetui_shared::id::ProgId;
 use tracetui_shared::kind::KindSet;
-use tracetui_shared::time::BootNanos;
 
 /// The number of blanks between two columns.
 fn gap(width: u16) -> usize {
@@ -183,7 +176,7 @@ fn owner(shown: &Shown<'_>, app: &App, theme: Theme) -> Vec<Piece> {
 /// Where it is attached, in this many cells. An owner has the first places and the number of the others.
 fn target_of(shown: &Shown<'_>, cells: usize, app: &App, theme: Theme) -> Vec<Piece> {
     let bpf = &app.views.bpf;
-    let (seen, below) = match shown {
+    let seen = match shown {
         Shown::Owner(group) => {
             let fold = if bpf.is_unfolded(group.owned) { theme.unfolded() } else { theme.folded() };
             let places = bpf.seen_in(Key::Owner(group.owned), app.world()).take(NAMED);
@@ -203,55 +196,41 @@ fn target_of(shown: &Shown<'_>, cells: usize, app: &App, theme: Theme) -> Vec<Pi
             let (places, others) = (places.collect(), group.members.len().saturating_sub(NAMED));
             return vec![Piece::plain(format!("{fold} {}", summary(places, others, cells.saturating_sub(2), theme)))];
         }
-        Shown::One(seen, below) => (seen, *below),
+        Shown::One(seen, _) => seen,
     };
     let target = seen.target(theme.charset);
-    let remark = match (below, seen.hidden) {
-        (_, Some(_)) => String::new(),
-        (None, None) => named(seen, theme).into_iter().take(2).map(|part| part.text).collect(),
-        (Some(owned), None) => {
-            let owners = seen.owners(theme.charset);
-            let known = seen.own() || bpf.owner(owned, app.world(), theme.charset) == owners;
-            if known { String::new() } else { owners }
-        }
+    // The program, unless the first cells have it.
+    let program = match (shown, seen.hidden) {
+        (Shown::One(_, None), None) => named(seen, theme).into_iter().take(2).map(|part| part.text).collect(),
+        _ => String::new(),
     };
-    let fits = !remark.is_empty() && text::width(&target) + text::width(&remark) + 3 <= cells;
+    let fits = !program.is_empty() && text::width(&target) + text::width(&program) + 3 <= cells;
     let target = Piece::plain(text::cut_middle(&target, cells, theme.charset));
-    if fits { vec![target, Piece::new(format!("   {remark}"), theme.quiet())] } else { vec![target] }
+    if fits { vec![target, Piece::new(format!("   {program}"), theme.quiet())] } else { vec![target] }
 }
 
-/// The first of these places, each once, and the number of the others. A kind of place is named once, the most frequent first, or not at
-/// all if the cells are few.
+/// The first of these places, each once, and the number of the others. Places of the same kind follow each other, and the first has its
+/// name.
 fn summary(mut places: Vec<(String, String)>, others: usize, cells: usize, theme: Theme) -> String {
-    places.sort_unstable();
+    places.sort_unstable_by(|a, b| (a.0.is_empty(), a).cmp(&(b.0.is_empty(), b)));
     places.dedup();
-    let mut kinds: HashMap<String, usize> = HashMap::default();
-    places.iter().for_each(|(kind, _)| *kinds.entry(kind.clone()).or_default() += 1);
-    places.sort_by_key(|(kind, _)| (kind.is_empty(), Reverse(kinds.get(kind))));
     let dot = format!(" {} ", theme.dot());
     let more = |shown: usize| match places.len() + others - shown {
         0 => String::new(),
         more => format!("{dot}{} more", short(more as u64)),
     };
-    let first_fitting = |with_kinds: bool| {
-        let (mut out, mut last) = (String::new(), "");
-        for (nth, (kind, name)) in places.iter().enumerate() {
-            let kind = if with_kinds { kind.as_str() } else { "" };
-            let between = if nth > 0 { dot.as_str() } else { "" };
-            let space = if kind.is_empty() || kind == last { "" } else { " " };
-            let next = format!("{out}{between}{}{space}{name}", if kind == last { "" } else { kind });
-            if text::width(&next) + text::width(&more(nth + 1)) > cells {
-                return (nth > 0).then(|| out + &more(nth));
-            }
-            (out, last) = (next, kind);
-        }
-        Some(out + &more(places.len()))
-    };
-    let cut = || {
-        let (rest, first) = (more(1), places.first().map_or("", |(_, name)| name));
-        text::cut_middle(first, cells.saturating_sub(text::width(&rest)), theme.charset) + &rest
-    };
-    first_fitting(true).or_else(|| first_fitting(false)).unwrap_or_else(cut)
+    let (mut out, mut last) = (String::new(), "");
+    for (nth, (kind, name)) in places.iter().enumerate() {
+        let room = cells.saturating_sub(text::width(&more(nth + 1)));
+        let named = if kind.is_empty() || kind == last { name.clone() } else { format!("{kind} {name}") };
+        let between = if nth == 0 { "" } else { &dot };
+        let next = [named, name.clone()].map(|name| format!("{out}{between}{name}"));
+        let Some(next) = next.iter().find(|next| text::width(next) <= room).or(next.last().filter(|_| nth == 0)) else {
+            return out + &more(nth);
+        };
+        (out, last) = (text::cut_middle(next, room, theme.charset), kind);
+    }
+    out + &more(places.len())
 }
 
 fn empty(app: &App) -> &'static str {
@@ -339,9 +318,7 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     }
     let mut last = Vec::new();
     if tally.new > 0 {
-        let above = app.views.bpf.new_above();
-        let where_new = if above > 0 { format!(", {} above", many(above)) } else { String::new() };
-        last.push(Piece::new(format!("+{} new{where_new}", many(tally.new)), theme.note()));
+        last.push(Piece::new(format!("+{} new", many(tally.new)), theme.note()));
     }
     if tally.gone > 0 {
         let how = if app.views.bpf.hides_gone { " not shown" } else { "" };
@@ -362,9 +339,6 @@ pub(super) fn counts(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
     [first, last].concat()
 }
 
-/// The maximum number of a program's other attachments that are listed.
-const OTHERS: usize = 64;
-
 /// Draws the detail pane with everything known about the selected row. Returns the scroll limit.
 pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
     let area = if area.x > 0 { border(frame, area, theme) } else { area };
@@ -381,7 +355,7 @@ pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     let name = cut(&text::value_in(seen.name(), theme.charset, usize::from(area.width)));
     let title = format!(" {}{}{} {name} ", mark(&seen).trim(), id.text, seen.type_name());
     let style = if seen.hidden.is_some() { theme.loss() } else { theme.strong() };
-    titled_page(frame, area, Piece::new(title, style), |page| facts(&seen, page), app, theme)
+    titled_page(frame, area, Piece::new(title, style), |page| known(&seen, page), app, theme)
 }
 
 /// The programs and attachments of an owner.
@@ -402,68 +376,10 @@ fn all_of(key: Key, page: &Page<'_>) -> Vec<Line<'static>> {
     lines
 }
 
-fn utf8(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 fn place(attach: &BpfAttachment, charset: Charset) -> String {
-    let mut out = Vec::new();
-    place_text(attach, charset, &mut out);
     let link_type = attach.linked().and_then(|_| names::link_type(attach.link_type));
     let link_type = link_type.map_or_else(String::new, |name| format!(" ({name})"));
-    format!("{}, {}{link_type}", utf8(out), way_text(attach))
-}
-
-/// The program or attachment that an event ended, and whose it was, as far as that is known.
-pub(super) fn ended(event: &Event<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
-    let Some((object, program)) = event.body.ended() else { return Vec::new() };
-    let at = event.header.time;
-    let Page { app, theme, .. } = *page;
-    let (world, plain) = (app.world(), Style::new());
-    let bpf = &world.bpf;
-    let (program, link) = match object {
-        Some(Object::Link(link)) => {
-            let gone = || bpf.gone_attachments().map(|gone| &gone.facts).filter(|facts| facts.link == link).last();
-            let facts = bpf.attachment_of_link(link).or_else(gone).filter(|facts| facts.came <= at);
-            (facts.map_or(program, |facts| facts.program), facts)
-        }
-        _ => (program, None),
-    };
-    let gone = || bpf.gone_program(program).map(|gone| &gone.facts);
-    let facts = bpf.program(program).or_else(gone).filter(|facts| program.0 != 0 && facts.loaded <= at);
-    let who = |by: Option<&BpfDoer>| {
-        by.map(|by| format!("by {} ", process(&by.comm, by.tgid, theme.charset))).unwrap_or_default()
-    };
-    let when = |time: BootNanos| clock(time.0, world.clock_offset, app);
-    let mut lines = Vec::new();
-    let mut named = |name: &str, text: &str| lines.extend(page.named_lines(name, text, plain));
-    if let Some(attachment) = link {
-        named("was on", &place(attachment, theme.charset));
-        let by = who(bpf.attacher(attachment));
-        match attachment.came {
-            BootNanos(0) if by.is_empty() => {}
-            BootNanos(0) => named("attached", by.trim_end()),
-            came => named("attached", &format!("{by}at {}, lasted {}", when(came), duration(at.since(came)))),
-        }
-    }
-    if let Some(facts) = facts {
-        if object != Some(Object::Program(program)) {
-            let name = text::value_in(&facts.name, theme.charset, 256);
-            let prog_type = names::prog_type(facts.prog_type).unwrap_or("unknown");
-            named("program", &format!("{} {prog_type} {name}", program.0));
-        }
-        let by = who(bpf.loader(program));
-        let lived = match object {
-            Some(Object::Program(_)) => format!(", lived {}", duration(at.since(facts.loaded))),
-            _ => String::new(),
-        };
-        named("loaded", &format!("{by}at {}{lived}", when(facts.loaded)));
-    }
-    let held = bpf.gone_program(program).filter(|gone| gone.facts.loaded <= at).and_then(|gone| gone.held.as_ref());
-    for holder in held.iter().flat_map(|all| &all.holders).take(1) {
-        named("was held", &format!("by {}", utf8(holder_text(holder, theme.charset))));
-    }
-    lines
+    format!("{}, {}{link_type}", place_text(attach, charset), way_text(attach))
 }
 
 /// The process that attached or loaded the program, else one that holds it. A younger process with the same id is another one.
@@ -480,15 +396,13 @@ fn made_by<'a>(seen: &Seen<'_>, world: &'a World) -> Option<&'a Process> {
         .find(|process| process.key.start <= since)
 }
 
-fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
+fn known(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     let Page { app, theme, .. } = *page;
     let (world, plain) = (app.world(), Style::new());
     let mut lines = Vec::new();
     let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named_lines(name, text, style));
     if let Some(hidden) = seen.hidden {
-        let mut out = Vec::new();
-        hidden_text(hidden, theme.charset, &mut out);
-        named("HIDDEN", &utf8(out), theme.loss());
+        named("HIDDEN", &hidden_text(hidden, theme.charset), theme.loss());
     }
     if seen.own() {
         named("of", "tracetui itself", theme.quiet());
@@ -504,39 +418,14 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             if seen.new {
                 named("since", &clock(attachment.came.0, world.clock_offset, app), theme.note());
             }
-            if let Some(cookie) = attachment.cookie.filter(|cookie| *cookie != 0) {
-                named("cookie", &format!("{cookie:#x}"), plain);
-            }
             if let Some(addr) = attachment.function() {
-                let at = seen.program.map_or(attachment.came, |program| program.loaded.max(attachment.came));
-                let symbol = world.symbol(addr.0, at).map_or_else(String::new, |symbol| {
-                    let name = text::value_in(&symbol.name, theme.charset, 256);
-                    format!(" {name}+{:#x}", addr.0.saturating_sub(symbol.addr.0))
-                });
-                named("address", &format!("{:#018x}{symbol}", addr.0), plain);
+                named("address", &format!("{:#018x}", addr.0), plain);
             }
-        }
-        None if let Some(told) = seen.reported => {
-            let at = clock(told.time.0, world.clock_offset, app);
-            let place = text::value_in(&told.place, theme.charset, 4096);
-            let name = if seen.gone.is_some() { "was on" } else { "attached" };
-            let via = told.made.via.unwrap_or_default();
-            named(name, &format!("{place}, {}", via.name()), theme.strong());
-            let why = match via {
-                Via::Link => "no inventory lists the link",
-                _ => "the kernel does not list such attachments",
-            };
-            named("", &format!("known from the event at {at}: {why}"), theme.quiet());
         }
         None if seen.hidden.is_none() && seen.gone.is_none() => {
             named("attached", &seen.target(theme.charset), theme.strong())
         }
         None => {}
-    }
-    let own = seen.attachment.map(|attachment| attachment.key);
-    let others = world.bpf.attachments_of(seen.id).filter(|other| Some(other.key) != own);
-    for (nth, other) in others.filter(|_| seen.id.0 != 0).take(OTHERS).enumerate() {
-        named(if nth == 0 { "also on" } else { "" }, &place(other, theme.charset), plain);
     }
     let [attacher, loader] = seen.by.map(|by| by.map(|by| process(&by.comm, by.tgid, theme.charset)));
     if let Some(attacher) = attacher {
@@ -549,7 +438,7 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
     for (of_link, all) in [true, false].into_iter().zip(&seen.held) {
         let Some(all) = all else { continue };
         for holder in &all.holders {
-            let by = utf8(holder_text(holder, theme.charset));
+            let by = holder_text(holder, theme.charset);
             let link = if of_link { format!("link {} by ", all.link.0) } else { String::new() };
             named(first, &format!("{link}{by}"), plain);
             first = "";
@@ -559,46 +448,21 @@ fn facts(seen: &Seen<'_>, page: &Page<'_>) -> Vec<Line<'static>> {
             named("", &format!("and {}", counted(more as u64, ["other", "others"])), plain);
         }
     }
-    if let Some(rate) = seen.rate {
-        let mean = rate.mean_ns.map_or_else(String::new, |ns| format!(", {} on average", duration(ns)));
-        named("runs", &format!("{} times a second{mean}", runs(rate.milli_runs)), plain);
-    }
     if let Some(ran) = world.bpf.runs(seen.id).filter(|_| seen.id.0 != 0) {
-        let mean = ran.time.checked_div(ran.count).map_or_else(String::new, |ns| {
-            format!("{} while counting was on, {} on average", counted(ran.count, ["time", "times"]), duration(ns))
-        });
-        let skipped = match ran.skipped {
-            0 => String::new(),
-            skipped => format!("skipped {}", counted(skipped, ["time", "times"])),
-        };
-        let both = if mean.is_empty() || skipped.is_empty() { "" } else { ", " };
-        if !mean.is_empty() || !skipped.is_empty() {
-            named("ran", &format!("{mean}{both}{skipped}"), plain);
+        if let Some(mean) = ran.time.checked_div(ran.count) {
+            let times = counted(ran.count, ["time", "times"]);
+            named("ran", &format!("{times} while counting was on, {} on average", duration(mean)), plain);
+        }
+        if ran.skipped > 0 {
+            named("skipped", &counted(ran.skipped, ["time", "times"]), plain);
         }
     }
     if let Some(program) = seen.program {
-        if let Some(text) = alters(program.calls()) {
-            let style = if program.calls().write_user() == Ok(true) { theme.failure() } else { plain };
-            named("helpers", &text, style);
-        }
-        if let Some(text) = kfuncs(program, theme.charset) {
-            named("", &text, plain);
-        }
-        for (nth, map) in program.maps.iter().enumerate() {
-            named(if nth == 0 { "maps" } else { "" }, &map_text(map, theme.charset), plain);
-        }
         let user = world.user(program.uid).map(|name| text::value_in(name.as_bytes(), theme.charset, 64));
-        let by = loader.map_or_else(String::new, |loader| format!(", {loader}"));
-        named("program", &format!("{}{by}", load_text(program, world.clock_offset, user)), plain);
-        named("tag", &format!("{:016x}", program.tag), plain);
-        if seen.is_of_events() {
-            named("size", "unknown: no inventory lists the program", theme.quiet());
-        } else {
-            let (jited, xlated) = (grouped(program.jited_len.into()), grouped(program.xlated_len.into()));
-            named("size", &format!("{jited} bytes of machine code, {xlated} of instructions"), plain);
-        }
-        if program.addr.0 != 0 {
-            named("code at", &format!("{:#018x}", program.addr.0), plain);
+        let writes = program.calls().write_user() == Ok(true);
+        for (name, text) in facts(program, world.clock_offset, user, theme.charset) {
+            let by = loader.as_ref().filter(|_| name == "loaded").map_or_else(String::new, |by| format!(", {by}"));
+            named(name, &(text + &by), if name == "helpers" && writes { theme.failure() } else { plain });
         }
     }
     lines

@@ -30,9 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme, e
     let at_side = area.x > 0;
     let area = if at_side { border(frame, area, theme) } else { area };
     let Some(subject) = app.detail.subject(app.events().selected()) else { return };
-    let (line, tabs) = title(app, subject, area.width.into(), theme);
-    put(frame, Rect { height: 1, ..area }, line);
-    extent.pane_tabs = tabs.map(|(from, to)| (area.x + from, (area.x + to).min(area.right())));
+    put(frame, Rect { height: 1, ..area }, title(app, subject, area.width.into(), theme));
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let page_of = Page { app, theme, width: usize::from(body.width), height: usize::from(body.height) };
     let (lines, selected) = match app.detail.tab {
@@ -102,8 +100,8 @@ pub(super) fn border(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Rect {
     Rect { x: area.x + 1, width: area.width.saturating_sub(1), ..area }
 }
 
-/// The title: the subject of the pane, and the tabs with their cells.
-fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> (Line<'static>, [(u16, u16); Tab::ALL.len()]) {
+/// The title: the subject of the pane, and the tabs.
+fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> Line<'static> {
     let who = match subject {
         Subject::Event(id) => {
             app.store().get(id).and_then(|stored| stored.with(app.world(), |seen| event_title(seen, app, theme)))
@@ -139,16 +137,10 @@ fn title(app: &App, subject: Subject, width: usize, theme: Theme) -> (Line<'stat
     }
     push(Piece::plain(" "));
     push(rule(room + 1));
-    let mut places = [(0, 0); Tab::ALL.len()];
-    for (tab, place) in tabs.into_iter().zip(&mut places) {
-        let from = line.width();
-        line.push_span(tab);
-        let cell = |cells: usize| u16::try_from(cells).unwrap_or(u16::MAX / 2);
-        *place = (cell(from), cell(line.width()));
-    }
-    line.push_span(Piece::new(key, theme.quiet()));
-    line.push_span(rule(1));
-    (line, places)
+    tabs.into_iter().for_each(&mut push);
+    push(Piece::new(key, theme.quiet()));
+    push(rule(1));
+    line
 }
 
 /// The process id and the name, separately. The id is shown at any width, and never cut.

@@ -3,18 +3,16 @@
 use super::detail::{Page, border, titled_page};
 use super::event_list::{fitted, marked, selected};
 use super::theme::Theme;
-use super::tree::indent;
 use super::{Piece, put};
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
 use crate::app::views::View;
-use crate::app::views::diff::{Diff, Item, Row, Running};
+use crate::app::views::diff::{Diff, Item, Running};
 use crate::app::{App, Compared};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use std::collections::HashMap;
 use tracetui_events::diff::{DiffLine, DiffProgram, Show, Side, Status};
 use tracetui_events::text::{self, counted, grouped};
 
@@ -32,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
     }
     let rows = diff.list.rows.iter().enumerate().skip(diff.list.top).take(area.height.into());
     for (y, (at, row)) in (area.y..area.bottom()).zip(rows) {
-        let line = line(row, area.width, app, theme);
+        let line = line(*row, area.width, app, theme);
         let line = if at == diff.list.at { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
     }
@@ -71,47 +69,30 @@ fn style_of(line: &DiffLine, theme: Theme) -> Style {
     }
 }
 
-fn line(row: &Row, width: u16, app: &App, theme: Theme) -> Line<'static> {
+fn line(row: Item, width: u16, app: &App, theme: Theme) -> Line<'static> {
     let diff = &app.views.diff;
     let (kind, text) = diff.text(row);
     let text = text::value_in(&text, theme.charset, 4096);
     let difference = diff.line_of(row);
-    let style = match (row.item, difference) {
+    let style = match (row, difference) {
         (_, Some(line)) => style_of(line, theme),
-        (Item::Role(_), _) if row.cause => theme.strong(),
         (Item::Note(_), _) => theme.note(),
         _ => theme.quiet(),
     };
-    let mut line = Line::from(" ");
-    let mut room = usize::from(width).saturating_sub(1);
-    let stem_style = if row.cause { theme.failure() } else { theme.quiet() };
-    let mark = match (row.item, difference) {
-        (Item::Role(_), _) => format!("{} ", if row.folded { theme.folded() } else { theme.unfolded() }),
-        (Item::Line(_), Some(line)) => format!("{} {kind:KIND$} ", sign(line.only)),
-        (Item::First, Some(line)) => format!("{} {kind:KIND$} ", sign(line.only)),
-        _ if kind.is_empty() => String::new(),
-        _ => format!("  {kind:KIND$} "),
+    let mark = match difference {
+        Some(line) => format!(" {} {kind:KIND$} ", sign(line.only)),
+        None if kind.is_empty() => " ".to_owned(),
+        None => format!("   {kind:KIND$} "),
     };
-    let mark_style = if matches!(row.item, Item::Role(_)) { stem_style } else { style };
-    for piece in [Piece::plain(indent(row.depth, room / 2, theme)), Piece::new(mark, mark_style)] {
-        room = room.saturating_sub(piece.width());
-        line.push_span(piece);
-    }
-    let remark = match (row.item, difference) {
-        (Item::Role(_), _) if row.folded => format!("  ({})", counted(row.below as u64, ["difference", "differences"])),
-        (Item::Line(_), Some(line)) if line.roles > 1 && line.alone.is_none() && !line.how.is_empty() => {
-            format!("  (and {})", counted(line.roles as u64 - 1, ["other", "others"]))
-        }
-        _ => String::new(),
-    };
-    let cells = text::width(&text).min(room.saturating_sub(remark.len()));
+    let room = usize::from(width).saturating_sub(mark.len());
+    let mut line = Line::from(Span::styled(mark, style));
+    let cells = text::width(&text).min(room);
     let text = text::cut_middle(&text, cells, theme.charset);
     let mut parts = fitted(vec![Piece::new(text, style)], cells, false, theme);
     if let Some(pattern) = app.search.pattern.as_ref().and_then(Pattern::marked) {
         parts = marked(parts, pattern, theme);
     }
     parts.into_iter().for_each(|part| line.push_span(part));
-    line.push_span(Piece::new(remark, theme.note()));
     line
 }
 
@@ -134,113 +115,49 @@ pub(super) fn counts(app: &App, theme: Theme) -> Vec<Piece> {
 pub(super) fn detail(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> usize {
     let area = if area.x > 0 { border(frame, area, theme) } else { area };
     let diff = &app.views.diff;
-    let Some((row, compared)) = diff.list.selected().zip(diff.compared.as_ref()) else { return 0 };
-    let (kind, text) = diff.text(row);
-    let title = match row.item {
-        Item::Role(_) => text::value_in(&text, theme.charset, usize::from(area.width)),
-        _ => kind.to_owned(),
-    };
-    let title = text::cut(&format!(" {title} "), usize::from(area.width).saturating_sub(4), theme.charset);
+    let Some(row) = diff.list.selected().copied() else { return 0 };
+    let title = format!(" {} ", diff.text(row).0);
+    let title = text::cut(&title, usize::from(area.width).saturating_sub(4), theme.charset);
     let title = Piece::new(title, theme.strong());
-    titled_page(frame, area, title, |page| sides(diff, row, compared, page), app, theme)
+    titled_page(frame, area, title, |page| sides(diff, row, page), app, theme)
 }
 
-fn sides(diff: &Diff, row: &Row, compared: &Compared, page: &Page<'_>) -> Vec<Line<'static>> {
+fn sides(diff: &Diff, row: Item, page: &Page<'_>) -> Vec<Line<'static>> {
     let (theme, plain) = (page.theme, Style::new());
     let safe = |bytes: &[u8]| text::value_in(bytes, theme.charset, 1 << 17);
     let mut lines = Vec::new();
     let mut named = |name: &str, text: &str, style: Style| lines.extend(page.named_lines(name, text, style));
-    let line = diff.line_of(row);
-    let (_, sentence) = diff.text(row);
-    let role = match (row.item, line) {
-        (Item::Role(role), _) => role,
-        (_, Some(line)) => {
-            for (at, subject) in line.subject.iter().enumerate() {
-                named(if at == 0 { "of" } else { "" }, &safe(subject), theme.strong());
-            }
-            if line.status == Status::Unknown {
-                let why = "unknown: B may lack the events of these differences, so they have no results";
-                named("", why, plain);
-                named("", &safe(&line.text()), plain);
-                return lines;
-            }
-            named("A", &safe(&line.a), style_of(line, theme));
-            named("B", &safe(&line.b), style_of(line, theme));
-            if line.roles > 1 {
-                let others = counted(line.roles as u64 - 1, ["other program", "other programs"]);
-                named("also", &format!("{others} with this difference"), plain);
-            }
-            line.role
-        }
-        (_, None) => {
-            named("", &safe(&sentence), plain);
-            return lines;
-        }
-    };
-    let report = &compared.report;
-    let Some(of) = report.roles.get(role).filter(|_| role > 0 || line.is_some_and(|line| line.alone.is_some())) else {
+    let Some(line) = diff.line_of(row) else {
+        named("", &safe(&diff.text(row).1), plain);
         return lines;
     };
-    match line.and_then(|line| line.only.zip(line.alone.as_ref())) {
-        Some((side, program)) => {
-            lines.extend(of_program(side.name(), program, &DiffProgram::default(), false, page));
-        }
-        None if of.a.exe == of.b.exe && of.a.argv == of.b.argv && of.a.cwd == of.b.cwd => {
-            lines.extend(of_program("both", &of.a, &of.b, false, page));
-        }
-        None => {
-            lines.extend(of_program("A", &of.a, &of.b, true, page));
-            lines.extend(of_program("B", &of.b, &of.a, true, page));
-        }
+    for (at, subject) in line.subject.iter().enumerate() {
+        named(if at == 0 { "of" } else { "" }, &safe(subject), theme.strong());
     }
-    let mut chain = Vec::new();
-    let mut at = if line.is_some_and(|line| line.alone.is_some()) { role } else { of.parent };
-    while let Some(above) = report.roles.get(at).filter(|_| at > 0) {
-        chain.push(safe(&above.process));
-        at = above.parent;
+    if line.status == Status::Unknown {
+        let why = "unknown: B may lack the events of these differences, so they have no results";
+        named("", why, plain);
+        named("", &safe(&line.text), plain);
+        return lines;
     }
-    if !chain.is_empty() {
-        lines.extend(page.named_lines("below", &chain.join(" < "), plain));
+    named("A", &safe(&line.a), style_of(line, theme));
+    named("B", &safe(&line.b), style_of(line, theme));
+    if line.roles > 1 {
+        let others = counted(line.roles as u64 - 1, ["other program", "other programs"]);
+        named("also", &format!("{others} with this difference"), plain);
     }
-    lines
-}
-
-/// The file, the arguments and the directory of a program. The arguments that the other one lacks stand out.
-fn of_program(
-    side: &str,
-    program: &DiffProgram,
-    other: &DiffProgram,
-    compares: bool,
-    page: &Page<'_>,
-) -> Vec<Line<'static>> {
-    let theme = page.theme;
-    let safe = |bytes: &[u8]| text::value_in(bytes, theme.charset, 1 << 17);
-    let differs = |own: &[u8], other: &[u8]| if compares && own != other { theme.failure() } else { Style::new() };
-    let mut lines = page.named_lines(&format!("{side} file"), &safe(&program.exe), differs(&program.exe, &other.exe));
-    let mut known: HashMap<&[u8], usize> = HashMap::new();
-    other.argv.iter().for_each(|word| *known.entry(word).or_default() += 1);
-    let words = program.argv.iter().map(|word| {
-        let count = known.get_mut(&word[..]).filter(|count| **count > 0);
-        let is_new = compares && count.is_none();
-        count.into_iter().for_each(|count| *count -= 1);
-        let text = safe(word);
-        let quoted = if word.is_empty() || word.contains(&b' ') { format!("'{text}'") } else { text };
-        if is_new { (format!("[{quoted}]"), theme.failure()) } else { (quoted, Style::new()) }
-    });
-    lines.extend(flowed(&format!("{side} args"), words, page));
-    if !program.cwd.is_empty() {
-        lines.extend(page.named_lines(&format!("{side} in"), &safe(&program.cwd), differs(&program.cwd, &other.cwd)));
-    }
-    lines
-}
-
-/// Words on as many lines as they need.
-fn flowed(name: &str, words: impl Iterator<Item = (String, Style)>, page: &Page<'_>) -> Vec<Line<'static>> {
-    let mut lines: Vec<Line<'static>> = Vec::new();
-    for (word, style) in words {
-        match lines.last_mut().filter(|last| last.width() + 1 + text::width(&word) <= page.width) {
-            Some(last) => last.spans.extend([Span::raw(" "), Span::styled(word, style)]),
-            None => lines.extend(page.named_lines(if lines.is_empty() { name } else { "" }, &word, style)),
+    let [a, b] = &line.programs;
+    for (side, program) in if a == b { vec![("both", a)] } else { vec![("A", a), ("B", b)] } {
+        let DiffProgram { exe, argv, cwd } = program;
+        let word = |word: &Vec<u8>| match safe(word) {
+            text if word.is_empty() || word.contains(&b' ') => format!("'{text}'"),
+            text => text,
+        };
+        let argv = argv.iter().map(word).collect::<Vec<_>>().join(" ");
+        for (what, text) in [("file", safe(exe)), ("args", argv), ("in", safe(cwd))] {
+            if !text.is_empty() {
+                named(&format!("{side} {what}"), &text, plain);
+            }
         }
     }
     lines

@@ -4,11 +4,13 @@ use super::theme::Theme;
 use super::{Piece, aligned, duration, fit, gap, put};
 use crate::app::keys::keymap::Action;
 use crate::app::search::Pattern;
+use crate::app::views::View;
+use crate::app::views::columns::automatic;
 use crate::app::views::event_list::Alike;
 use crate::app::views::event_list::row::{Cell, Column, TimeBase, TimeMode, field, time_text};
 use crate::app::views::tree::{Counts, Seen};
 use crate::app::{App, Extent, Failures};
-use foldhash::{HashSet, HashSetExt as _};
+use foldhash::HashSet;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -30,46 +32,38 @@ type Widths = Vec<(Column, usize)>;
 /// The minimum width of RESULT. A longer result moves DETAIL to the right, so that the result is never cut.
 const RESULT: usize = 7;
 
-/// The width from which the list has PPID, USER, CWD and CGROUP.
-const WIDE: u16 = 130;
+/// The cells of the first five columns at a width of 80, without the process id.
+const FIRST: usize = 37;
 
-/// The maximum number of cells of CWD and of CGROUP.
-const WHERE: usize = 20;
-
-/// The columns of a list of this width, in order. DETAIL has at least half of the width. `pid`: the number of digits of the longest process
-/// id. `differ`: whether the rows differ in CWD, and in CGROUP.
-fn columns(width: u16, pid: usize, differ: [bool; 2]) -> Widths {
-    let width_of = |columns: &Widths| columns.iter().map(|(_, cells)| cells + 1).sum::<usize>();
-    let (width, wide) = (usize::from(width), width >= WIDE);
-    let kind = (Column::Kind, 4);
-    if width < 60 {
-        let columns = vec![(Column::Time, 6), kind, (Column::Comm, 8)];
-        let rest = width.saturating_sub(width_of(&columns) + 1);
-        return [columns, vec![(Column::Detail, rest)]].concat();
-    }
-    let pid = pid.max(5);
-    let time = if width < 80 { 9 } else { 12 };
-    let mut columns = vec![(Column::Time, time), kind, (Column::Pid, pid), (Column::Comm, 8), (Column::Result, RESULT)];
-    let room = (width / 2).saturating_sub(1 + width_of(&columns));
-    let mut room = grown(&mut columns, room);
-    let mut taken = |cells: usize| {
-        let fits = cells <= room;
-        room -= if fits { cells } else { 0 };
-        fits
+/// The columns of a list of this width, in their order, with their cells. The columns other than DETAIL have at most `room`. Those at the
+/// end that do not fit are omitted. `pid`: the number of digits of the longest process id.
+fn columns(width: u16, room: usize, pid: usize, columns: &[&str]) -> Widths {
+    let columns = columns.iter().filter_map(|name| Column::from_name(name));
+    let width = usize::from(width);
+    let least = |column: Column| match column {
+        Column::Time if width < 60 => 6,
+        Column::Time if width >= 80 => 12,
+        Column::Pid | Column::Ppid => pid.max(5),
+        _ => column.cells(),
     };
-    if wide && taken(pid + 1 + 8 + 1) {
-        columns.splice(3..3, [(Column::Ppid, pid), (Column::User, 8)]);
-    }
-    let places = [Column::Cwd, Column::Cgroup].into_iter().zip(differ);
-    let places: Vec<_> = places.filter(|(_, differ)| *differ && taken(WHERE + 2)).collect();
-    let rest = width.saturating_sub(1 + width_of(&columns) + places.len() * (WHERE + 2));
-    columns.push((Column::Detail, rest));
-    columns.extend(places.into_iter().map(|(column, _)| (column, WHERE)));
+    let columns: Vec<_> = columns.map(|column| (column, least(column))).collect();
+    // The last column needs no space after it.
+    let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
+    let after = 1 + usize::from(!last);
+    let room = room.saturating_sub(after);
+    let mut columns: Widths = fit(columns.into_iter(), room, Some(Column::Detail)).collect();
+    let others = |columns: &Widths| columns.iter().filter(|(_, cells)| *cells > 0).map(|(_, cells)| cells + 1).sum();
+    let used: usize = others(&columns);
+    grown(&mut columns, (width / 2).saturating_sub(after + used));
+    let used: usize = others(&columns);
+    // The space before the first column, and the second space after DETAIL.
+    let rest = width.saturating_sub(used + after);
+    columns.iter_mut().filter(|(column, _)| *column == Column::Detail).for_each(|(_, cells)| *cells = rest);
     columns
 }
 
-/// Gives COMM, then the time, then RESULT the cells that it can use. Returns how many are left.
-fn grown(columns: &mut Widths, mut room: usize) -> usize {
+/// Gives COMM, then the time, then RESULT the cells that it can use.
+fn grown(columns: &mut Widths, mut room: usize) {
     for (grows, most) in [(Column::Comm, 15_usize), (Column::Time, 12), (Column::Result, 10)] {
         for (_, cells) in columns.iter_mut().filter(|(column, _)| *column == grows) {
             let more = most.saturating_sub(*cells).min(room);
@@ -78,34 +72,6 @@ fn grown(columns: &mut Widths, mut room: usize) -> usize {
             (*cells, room) = (*cells + more, room - more);
         }
     }
-    room
-}
-
-/// The user's columns for a list of this width, in their order. DETAIL has at least half of the width. Columns at the end of the choice
-/// that do not fit beside it are omitted.
-fn chosen_columns(width: u16, pid: usize, chosen: &[&str]) -> Widths {
-    let chosen: Vec<Column> = chosen.iter().filter_map(|name| Column::from_name(name)).collect();
-    let width = usize::from(width);
-    let pid = pid.max(5);
-    let least = |column: Column| match column {
-        Column::Time if width < 60 => 6,
-        Column::Pid | Column::Ppid => pid,
-        _ => column.cells(),
-    };
-    // The last column needs no space after it.
-    let after = if chosen.last() == Some(&Column::Detail) { 0 } else { 1 };
-    let room = (width / 2).saturating_sub(1 + after);
-    let columns = chosen.iter().map(|column| (*column, least(*column)));
-    let mut columns: Widths = fit(columns, room, Some(Column::Detail)).collect();
-    let others = columns.iter().filter(|(column, _)| *column != Column::Detail);
-    let room = room.saturating_sub(others.map(|(_, cells)| cells + 1).sum());
-    grown(&mut columns, room);
-    let used: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
-    let last = columns.last().is_some_and(|(column, _)| *column == Column::Detail);
-    // The space before the first column, and the second space after DETAIL.
-    let rest = width.saturating_sub(used + usize::from(!last));
-    columns.iter_mut().filter(|(column, _)| *column == Column::Detail).for_each(|(_, cells)| *cells = rest);
-    columns
 }
 
 /// Draws the titles and the rows. Returns the names of the columns.
@@ -124,19 +90,16 @@ pub(super) fn draw(
     extent.first = app.events().row(rows.start);
     let cursor = app.events().cursor();
     let pid = app.store().widest_pid().to_string().len();
-    let differ = if area.width >= WIDE && app.screen.columns.of(app.views.shown).is_none() {
-        differ(app, rows.clone())
-    } else {
-        [false; 2]
-    };
     let columns = match app.screen.columns.of(app.views.shown) {
-        Some(chosen) => chosen_columns(area.width, pid, chosen),
-        None => columns(area.width, pid, differ),
+        Some(chosen) => columns(area.width, usize::from(area.width / 2), pid, chosen),
+        None => {
+            let mut names = automatic(View::Events, area.width);
+            names.retain(|name| differ(app, name, rows.clone()));
+            let least = (FIRST + pid.max(5)).min(usize::from(area.width) / 3 * 2);
+            columns(area.width, least.max(usize::from(area.width / 2)), pid, &names)
+        }
     };
     put(frame, titles, Line::styled(title_line(&columns, app, theme), theme.quiet()));
-    if rows.start == 0 {
-        evicted_above(frame, titles, app, theme);
-    }
     for (y, at) in (area.y..area.bottom()).zip(rows) {
         let Some(line) = row_line(at, &columns, area.width, app, theme) else { break };
         let line = match cursor == Some(at) {
@@ -153,40 +116,22 @@ pub(super) fn draw(
     columns.iter().map(|(column, _)| column.name()).collect()
 }
 
-/// Writes above the first row how many rows were evicted there since the pause.
-fn evicted_above(frame: &mut Frame<'_>, titles: Rect, app: &App, theme: Theme) {
-    let above = app.events().evicted.above;
-    if above == 0 || !app.events().paused() {
-        return;
-    }
-    let rows = if titles.width < 60 { "" } else { " older rows" };
-    let text = format!(" {}{rows} evicted ", short(above as u64));
-    let width = u16::try_from(text::width(&text)).unwrap_or(u16::MAX).min(titles.width);
-    put(frame, Rect { x: titles.right() - width, width, ..titles }, Line::styled(text, theme.paused()));
-}
-
-/// Whether the rows differ in CWD, and in CGROUP. An unknown value does not count as a difference.
-fn differ(app: &App, rows: Range<usize>) -> [bool; 2] {
-    let mut values = [Column::Cwd, Column::Cgroup].map(|column| (column, HashSet::new()));
-    for stored in
-        rows.filter_map(|at| app.store().get(app.events().row(at)?)).filter(|stored| stored.kind != Kind::Lost)
-    {
-        stored.with(app.world(), |event| {
-            for (column, values) in &mut values {
-                let mut text = Vec::new();
-                column.write(event, &mut text);
-                values.extend(Some(text).filter(|text| !text.is_empty()));
-            }
-        });
-    }
-    values.map(|(_, values)| values.len() > 1)
+/// Whether the rows differ in a column. Only CWD and CGROUP are left out if they do not. An unknown value does not count as a difference.
+fn differ(app: &App, column: &str, rows: Range<usize>) -> bool {
+    let Some(column @ (Column::Cwd | Column::Cgroup)) = Column::from_name(column) else { return true };
+    let events = rows.filter_map(|at| app.store().get(app.events().row(at)?));
+    let values = events.filter(|stored| stored.kind != Kind::Lost).filter_map(|stored| {
+        let mut text = Vec::new();
+        stored.with(app.world(), |event| column.write(event, &mut text));
+        Some(text).filter(|text| !text.is_empty())
+    });
+    values.collect::<HashSet<_>>().len() > 1
 }
 
 fn empty(app: &App) -> String {
     let key = |action| app.key_of(action);
     let filtered = app.filter.applied.is_some();
     let failures = app.screen.failures.only();
-    let on_request: Vec<_> = KindSet::ON_REQUEST.iter().filter(|kind| !app.screen.kinds.contains(*kind)).collect();
     match app.store().events() {
         _ if app.events().scanning(app.store()) => "looking...".to_owned(),
         0 => "no events yet".to_owned(),
@@ -198,10 +143,7 @@ fn empty(app: &App) -> String {
             format!("all paused rows were evicted: {} resumes", key(Action::Pause))
         }
         _ if !filtered && !failures && KindSet::BY_DEFAULT.iter().all(|kind| app.screen.kinds.contains(kind)) => {
-            let shows =
-                on_request.into_iter().map(|kind| format!("{} shows {}s", key(Action::Toggle(kind)), kind.name()));
-            let shows: Vec<_> = shows.chain([format!("{} evicted", grouped(app.store().evicted()))]).collect();
-            format!("no events of these kinds in memory: {}", shows.join(", "))
+            format!("no events of these kinds in memory, {} evicted", grouped(app.store().evicted()))
         }
         _ => {
             let kinds: Vec<_> = KindSet::BY_DEFAULT.iter().map(|kind| key(Action::Toggle(kind))).collect();
@@ -212,10 +154,8 @@ fn empty(app: &App) -> String {
                 Failures::All => Some("shows all events"),
             };
             let failures = failures.map(|shows| format!("{} {shows}", key(Action::Failures)));
-            let muted = app.muted_text().filter(|_| failures.is_some());
-            let muted = muted.map(|muted| format!("{muted}, {} lists them", key(Action::LossReport)));
             let rest = [format!("{} toggle kinds", kinds.join(" ")), format!("{} resets", key(Action::Reset))];
-            let all: Vec<_> = muted.into_iter().chain(filter).chain(failures).chain(rest).collect();
+            let all: Vec<_> = filter.into_iter().chain(failures).chain(rest).collect();
             format!("all events hidden: {}", all.join(", "))
         }
     }
@@ -274,12 +214,8 @@ fn event_line(
     app: &App,
     theme: Theme,
 ) -> Line<'static> {
-    let evicted = app.events().evicted_in(id, app.store());
-    let mut line = Line::from(match app.time.mark_at(seen.event.header.time.0) {
-        Some(mark) => Span::styled(mark.to_string(), theme.note()),
-        None if evicted > 0 => Span::styled(theme.evicted(), theme.quiet()),
-        None => Span::raw(" "),
-    });
+    let mark = app.time.mark_at(seen.event.header.time.0);
+    let mut line = Line::from(mark.map_or(Span::raw(" "), |mark| Span::styled(mark.to_string(), theme.note())));
     let job = seen.process.and_then(|process| app.views.tree.process(process.key));
     let job = job.filter(|job| job.exec == Some(id) && job.work.is_some());
     let found_in = app.found_in_hidden(id).map(|dir| text::value_in(&dir, theme.charset, 256));
@@ -297,7 +233,6 @@ fn event_line(
     let exit = failed.as_ref().filter(|_| group.is_some() && job.is_none());
     let watch = app.watches.of(seen);
     let notes = [
-        (evicted > 0).then(|| evicted_notes(evicted).into()),
         job.filter(|_| group.is_some()).map(|job| work(&job, app, theme)),
         exit.map(|(code, _)| vec![format!("exit {code}")]),
         watch.map(|watch| vec![format!("[{}]", watch.name(theme.charset))]),
@@ -349,7 +284,6 @@ fn event_line(
             _ if seen.event.body.is_alarm() => Some(theme.loss()),
             Column::Result | Column::Detail if found_in.is_some() || routine => Some(theme.quiet()),
             Column::Kind => Some(theme.kind(seen.event.kind())),
-            Column::Comm if let Some(look) = watch.and_then(|watch| watch.look) => Some(theme.look(look)),
             // Dim text vanishes on some light backgrounds: what names the process stays readable.
             Column::Ppid | Column::User if quiet => Some(theme.quiet()),
             Column::Comm if look == Look::Good => Some(theme.strong()),
@@ -364,15 +298,20 @@ fn event_line(
         // The remark on folded rows is never cut, and the name beside it stays visible.
         let remark = match column {
             Column::Detail => {
-                let name = cell.name.filter(|_| app.events().sideways == 0);
                 let yields = job.is_some_and(|job| job.end.is_none()) || remarks.last().is_some_and(String::is_empty);
-                beside(&mut parts, name, &remarks, room, found_in.is_some(), yields, theme)
+                beside(&parts, cell.name, &remarks, room, yields, theme)
             }
             _ => "",
         };
         let folded = !remark.is_empty();
         let own = if folded { room.saturating_sub(text::width(remark) + 2) } else { room };
         if *column == Column::Detail {
+            // What precedes the name gives way to it.
+            for at in (0..cell.name.filter(|_| folded && app.events().sideways == 0).unwrap_or(0)).rev() {
+                if parts.iter().map(|part| least(part, theme)).sum::<usize>() > own {
+                    parts[at].text.clear();
+                }
+            }
             parts = scrolled(parts, own, app.events().sideways, theme);
         }
         let mut parts = fitted(parts, own, column.is_right(), theme);
@@ -389,11 +328,6 @@ fn event_line(
         line.push_span(if *column == Column::Detail { "  " } else { " " });
     }
     line
-}
-
-/// Texts with the number of evicted opens counted in a row, longest first.
-fn evicted_notes(evicted: u64) -> [String; 2] {
-    [format!("{} evicted", counted(evicted, ["open", "opens"])), format!("{} evicted", short(evicted))]
 }
 
 /// The remarks with one of these notes, longest first.
@@ -484,54 +418,30 @@ fn ended(exit: &EventContext<'_>) -> Option<(String, String)> {
     Some((exit.event.body.exit()?.ended().to_string(), duration(exit.ran_ns())))
 }
 
-/// The longest remark that leaves room for all parts if it `yields` to them, or for the name of a path, which is the part at `name`; a
-/// long name can be cut to [`NAME`] cells. If none does, parts before the name are dropped: first its directories, then how it was opened,
-/// and last the result if the remark says that the result does not count.
+/// The longest remark that leaves room for all parts, or unless it `yields` to them: for the [`least`] of all, or for that of those up to
+/// the `name` if the remark has at most half of the room. If none does, the last one.
 fn beside<'a>(
-    parts: &mut [Piece],
+    parts: &[Piece],
     name: Option<usize>,
     remarks: &'a [String],
     room: usize,
-    found: bool,
     yields: bool,
     theme: Theme,
 ) -> &'a str {
-    let Some(last) = remarks.last() else { return "" };
-    let whole = parts.iter().map(Piece::width).sum::<usize>() + 2;
-    let fits_whole = remarks.iter().find(|remark| whole + text::width(remark) <= room);
-    if let Some(remark) = fits_whole.filter(|_| yields).or(Some(last).filter(|last| last.is_empty())) {
-        return remark;
-    }
-    let Some((at, name)) = name.and_then(|at| Some((at, parts.get(at)?.width()))) else {
-        return remarks.iter().find(|remark| text::width(remark) + 2 <= room / 2).unwrap_or(last);
-    };
+    let of = |parts: &[Piece]| parts.iter().map(|part| least(part, theme)).sum::<usize>();
+    let all = if yields { parts.iter().map(Piece::width).sum() } else { of(parts) };
+    let named = name.map_or(0, |name| of(&parts[..=name]));
+    let fits = remarks.iter().find(|remark| {
+        let cells = text::width(remark) + 2;
+        all + cells <= room || !yields && named + cells <= room && cells <= room / 2
+    });
+    fits.or(remarks.last()).map_or("", String::as_str)
+}
+
+/// The cells to which [`scrolled`] can cut a part.
+fn least(part: &Piece, theme: Theme) -> usize {
     let sign = if theme.charset == Charset::Ascii { 4 } else { 2 };
-    let width = |parts: &[Piece]| -> usize {
-        // Directories can be cut down to a sign.
-        parts.iter().map(|part| if part.directories { part.width().min(sign) } else { part.width() }).sum()
-    };
-    let before = parts.get(..at).map_or(0, width);
-    let least = name.min(NAME);
-    let all = width(parts) - before;
-    let fits = |remark: &str, beside: usize| before + beside + 2 + text::width(remark) <= room;
-    // Arguments, and what else is after the name, have half of the room if a shorter remark leaves it.
-    let shares = |remark: &str| fits(remark, all) || fits(remark, name) && 2 + text::width(remark) <= room / 2;
-    let mut best = remarks.iter().find(|remark| shares(remark));
-    for beside in [name, least] {
-        best = best.or_else(|| remarks.iter().find(|remark| fits(remark, beside)));
-    }
-    if let Some(remark) = best {
-        return remark;
-    }
-    let own = room.saturating_sub(text::width(last) + 2);
-    // The result, if there is one, and the space after it.
-    let result = if parts.get(1).is_some_and(|part| part.text == " ") { 2.min(at) } else { 0 };
-    let mut from = at;
-    while from > if found { 0 } else { result } && parts.get(..at).map_or(0, width) + least > own {
-        from -= 1;
-        parts.get_mut(from).into_iter().for_each(|part| part.text.clear());
-    }
-    last
+    part.width().min(if part.directories { sign } else { NAME })
 }
 
 /// The cause of an exit. In its row it is before the time that the process ran.

@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use super::{Piece, apart, ends};
 use crate::app::keys::keymap::Action;
-use crate::app::prompt::line::LINE;
 use crate::app::prompt::{Prompt, Purpose};
 use crate::app::search::MatchPosition;
 use crate::app::views::View;
@@ -17,14 +16,10 @@ use tracetui_events::filter::FilterError;
 use tracetui_events::text::{self, counted, grouped, short};
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// Draws the line, with the cursor in the text being typed. `counts`: those of a view without chips. Returns the cells of the tabs and of
-/// the chips.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
+/// Draws the line, with the cursor in the text being typed. `counts`: those of a view without chips.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) {
     match &app.prompt {
-        Some(prompt) => {
-            typed(frame, area, prompt, app, theme);
-            (Tabs::default(), Chips::default())
-        }
+        Some(prompt) => typed(frame, area, prompt, app, theme),
         None => draw_status(frame, area, app, counts, theme),
     }
 }
@@ -32,28 +27,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Pie
 /// The width below which a chip is a single letter.
 const LETTERS: u16 = 90;
 
-/// The cells of the tabs in the order of [`View::ALL`]: the first cell, and the one after the last. Empty for a tab that is not drawn.
-type Tabs = [(u16, u16); View::ALL.len()];
-
-/// The cells of the chips in the order of [`Kind::DEFAULT_FIRST`]. Empty for a chip that is not drawn.
-type Chips = [(u16, u16); Kind::DEFAULT_FIRST.len()];
-
 /// The error in the typed text with its remedy, as one line of this width, or as two if it is too long. The text marks the position of the
-/// error. A dropped end of the text is reported first.
+/// error.
 pub(super) fn error(app: &App, width: u16, theme: Theme) -> Option<(String, String)> {
     let escaped = |text: &str| text::escape_in(text.as_bytes(), theme.charset, width.into());
     let prompt = app.prompt.as_ref()?;
-    let cut = prompt.line.cut.then(|| format!("truncated to {} bytes", grouped(LINE as u64)));
-    let with_cut = |message: String| match &cut {
-        Some(cut) => format!("{cut}; {message}"),
-        None => message,
-    };
     let Some(error) = wrong_filter(app) else {
         let error = app.search.error.as_deref().filter(|_| prompt.purpose == Purpose::Search);
-        let error = error.map(|error| with_cut(escaped(error)));
-        return error.or(cut).map(|error| (error, String::new()));
+        return error.map(|error| (escaped(error), String::new()));
     };
-    let (message, hint) = (with_cut(escaped(&error.message)), escaped(error.hint.as_deref().unwrap_or_default()));
+    let (message, hint) = (escaped(&error.message), escaped(error.hint.as_deref().unwrap_or_default()));
     let one = if hint.is_empty() { message.clone() } else { format!("{message}; {hint}") };
     Some(if text::width(&one) + 2 <= usize::from(width) { (one, String::new()) } else { (message, hint) })
 }
@@ -69,7 +52,7 @@ fn count(app: &App, width: u16) -> Piece {
     Piece::plain(format!("{word}{} of {}{gaps}{calm}", short(app.events().events()), short(app.store().events())))
 }
 
-fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) -> (Tabs, Chips) {
+fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>, theme: Theme) {
     // The filter and the search need the room more than the titles of other views, or the number of kept events.
     let filter = if app.views.shown.is_of_events() { app.filter.text() } else { String::new() };
     let searches = app.search.pattern.is_some();
@@ -90,7 +73,7 @@ fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>,
         View::Events => [chips(app, chip_width, theme), vec![count(app, area.width)]].concat(),
         View::Tree | View::Top | View::Bpf | View::Diff => counts,
     };
-    let (mut left, tabs) = tabs(app, names, theme);
+    let mut left = tabs(app, names, theme);
     let used: usize = left.iter().map(|tab| tab.width() + 1).sum();
     let room = usize::from(area.width).saturating_sub(super::width_of(&right) + used + 2);
     let text = text::escape_in(filter.as_bytes(), theme.charset, usize::from(area.width));
@@ -114,30 +97,6 @@ fn draw_status(frame: &mut Frame<'_>, area: Rect, app: &App, counts: Vec<Piece>,
     left.push(Piece::new(text, theme.note()));
     left.push(search);
     ends(frame, area, &left, &right, theme);
-    let chips = if app.views.shown == View::Events {
-        cells_of_chips(app, &right, chip_width < LETTERS, area)
-    } else {
-        Chips::default()
-    };
-    (tabs.map(|(from, to)| (area.x + from, area.x + to)), chips)
-}
-
-/// The cells of the chips, which are the first pieces at the right end. `letters`: the first piece contains all of them.
-fn cells_of_chips(app: &App, right: &[Piece], letters: bool, area: Rect) -> Chips {
-    let width = |piece: &Piece| u16::try_from(piece.width()).unwrap_or(u16::MAX);
-    let kinds: Vec<Kind> = kinds(app).collect();
-    // One space is left at the end, and two between the pieces.
-    let used =
-        right.iter().fold(0u16, |sum, piece| sum.saturating_add(width(piece)).saturating_add(2)).saturating_sub(1);
-    let Some(mut at) = area.right().checked_sub(used) else { return Chips::default() };
-    let mut chips = Chips::default();
-    for (number, kind) in kinds.iter().enumerate() {
-        let cells = if letters { 1 } else { right.get(number).map_or(0, width) };
-        let place = Kind::DEFAULT_FIRST.iter().position(|known| known == kind).and_then(|at| chips.get_mut(at));
-        place.into_iter().for_each(|place| *place = (at, at.saturating_add(cells)));
-        at = at.saturating_add(cells + if letters { 0 } else { 2 });
-    }
-    chips
 }
 
 /// How the line names the views.
@@ -151,7 +110,7 @@ enum Names {
 }
 
 /// The views with their keys. The shown one is bold.
-fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
+fn tabs(app: &App, names: Names, theme: Theme) -> Vec<Piece> {
     let tab = |view: View| {
         if view == View::Diff && view != app.views.shown && !app.views.diff.is_open() {
             return None;
@@ -165,16 +124,7 @@ fn tabs(app: &App, names: Names, theme: Theme) -> (Vec<Piece>, Tabs) {
             (false, Names::Current) => Some(Piece::new(format!(" {key}"), theme.quiet())),
         }
     };
-    let (mut pieces, mut tabs, mut used) = (Vec::new(), Tabs::default(), 0);
-    for (view, place) in View::ALL.into_iter().zip(&mut tabs) {
-        if let Some(piece) = tab(view) {
-            // A space separates two.
-            let end = used + u16::try_from(piece.width()).unwrap_or(u16::MAX);
-            (*place, used) = ((used, end), end.saturating_add(1));
-            pieces.push(piece);
-        }
-    }
-    (pieces, tabs)
+    View::ALL.into_iter().filter_map(tab).collect()
 }
 
 /// The search pattern and the number of the match, in this many cells.
@@ -238,9 +188,7 @@ pub(super) fn failures(app: &App, theme: Theme) -> Option<Piece> {
         Failures::Unanswered => "failed only",
         Failures::All => "all failures",
     };
-    let muted = app.muted_text().filter(|_| app.screen.failures == Failures::Unanswered);
-    let muted = muted.map_or_else(String::new, |muted| format!(", {muted}"));
-    Some(Piece::new(format!("[{}]{which}{muted}", app.key_of(Action::Failures)), theme.failure()))
+    Some(Piece::new(format!("[{}]{which}", app.key_of(Action::Failures)), theme.failure()))
 }
 
 fn kinds(app: &App) -> impl Iterator<Item = Kind> {

@@ -3,7 +3,7 @@
 use super::theme::Theme;
 use super::{Piece, apart, ends, filter_line, put};
 use crate::app::command::output::Output;
-use crate::app::keys::keymap::{Action, Binding, Press, Section};
+use crate::app::keys::keymap::{Action, Binding, Section};
 use crate::app::prompt::Purpose;
 use crate::app::replay::Transport;
 use crate::app::screen::layout::WITH_SIDE;
@@ -15,9 +15,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use tracetui_events::text::{self, grouped};
 
-/// Draws the status line. An error in the typed text, or a temporary message, takes its place. Returns the cells of the density strip:
-/// the first one, and the one after the last.
-pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> (u16, u16) {
+/// Draws the status line. An error in the typed text, or a temporary message, takes its place.
+pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let away = app.loaded().moment().is_some();
     // There the strip takes the room of the offer.
     let offer = if away && area.width < 100 { Piece::default() } else { offer(app, theme) };
@@ -25,23 +24,15 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
     if let Some((error, _)) = filter_line::error(app, area.width, theme) {
         let error = Piece::new(format!(" {error}"), theme.alarm());
         let room = usize::from(area.width).saturating_sub(error.width() + 2);
-        ends(frame, area, &[error], &[filter_line::rows_of(app, room, theme)], theme);
-        return (0, 0);
+        return ends(frame, area, &[error], &[filter_line::rows_of(app, room, theme)], theme);
     }
-    if let Some(text) = app.loaded().searching() {
-        ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
-        return (0, 0);
-    }
-    if let (None, Some(text)) = (app.screen.message(), super::diff::progress(app)) {
-        ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
-        return (0, 0);
+    let progress = || app.screen.message().map_or_else(|| super::diff::progress(app), |_| None);
+    if let Some(text) = app.loaded().searching().or_else(progress) {
+        return ends(frame, area, &[Piece::new(format!(" {text}"), theme.strong())], &[], theme);
     }
     if let (None, Some(replay)) = (app.screen.message(), app.replay.as_ref()) {
-        let [strip, number] = super::replay::status(app, replay, area.width, theme);
-        let cells = cells_of(&strip, area.x + 1);
-        let line = [vec![Piece::plain(" ")], strip, number].concat();
-        apart(frame, area, &line, 0, &[], theme);
-        return cells;
+        let line = super::replay::status(app, replay, area.width, theme);
+        return apart(frame, area, &line, 0, &[], theme);
     }
     let left = match app.screen.message() {
         Some(message) => {
@@ -56,24 +47,15 @@ pub(super) fn status(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme)
             Piece::new(fitting(&figures(app), most, reserved, theme), theme.quiet())
         }
     };
-    let (mut line, mut cells) = (vec![left], (0, 0));
+    let mut line = vec![left];
     if app.screen.message().is_none() {
         let space = if line[0].text.is_empty() { " " } else { "  " };
         let used = line[0].width() + space.len() + super::width_of(&right) + 1;
         let room = usize::from(area.width).saturating_sub(used);
         let strip = if room < STRIP { Vec::new() } else { super::replay::strip(app, room, theme) };
-        cells = cells_of(&strip, area.x + u16::try_from(line[0].width() + space.len()).unwrap_or(u16::MAX));
         line.extend(std::iter::once(Piece::plain(space)).chain(strip));
     }
     apart(frame, area, &line, 0, &right, theme);
-    cells
-}
-
-/// The cells between the brackets of a density strip that begins at `x`.
-fn cells_of(strip: &[Piece], x: u16) -> (u16, u16) {
-    let width: usize = strip.iter().map(Piece::width).sum();
-    let inside = u16::try_from(width.saturating_sub(2)).unwrap_or_default();
-    (x.saturating_add(1), x.saturating_add(1 + inside))
 }
 
 /// The minimum width of the density strip of a live trace.
@@ -134,22 +116,16 @@ fn place(app: &App, theme: Theme) -> Piece {
         };
     }
     match (list.paused(), list.follows) {
-        (true, _) => {
-            let between = match list.evicted.between {
-                0 => String::new(),
-                rows => format!(" {} evicted,", grouped(rows as u64)),
-            };
-            Piece::new(format!("{between} +{unseen} new "), theme.paused())
-        }
+        (true, _) => Piece::new(format!(" +{unseen} new "), theme.paused()),
         (false, true) => Piece::new("following", theme.quiet()),
         (false, false) if list.unseen() == 0 => Piece::new(format!("{follow} follow"), theme.quiet()),
         (false, false) => Piece::new(format!(" {unseen} new below  {follow} follow "), theme.paused()),
     }
 }
 
-/// Draws the keys: as many labels as fit, and always the last one, which closes, goes back or quits. The remedy for an error in the typed
-/// text replaces them if it is not in the line above. Returns each key with its cells: the first one, and the one after the last.
-pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -> Vec<(Press, (u16, u16))> {
+/// Draws the keys: as many labels as fit, and always that of the help, and the last one, which closes, goes back or quits. The remedy for an error in the typed
+/// text replaces them if it is not in the line above.
+pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     let labels = labels(app);
     let error = filter_line::error(app, area.width, theme).filter(|_| app.completion().is_none());
     if let Some((_, hint)) = error.filter(|(_, hint)| !hint.is_empty()) {
@@ -157,37 +133,24 @@ pub(super) fn keys(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) -
         let (key, label) = labels.last().cloned().unwrap_or_default();
         let right = Piece::new(format!("{key} {label}"), theme.quiet());
         let fits = left[0].width() + right.width() + 2 < usize::from(area.width);
-        ends(frame, area, &left, if fits { std::slice::from_ref(&right) } else { &[] }, theme);
-        return Vec::new();
+        return ends(frame, area, &left, if fits { std::slice::from_ref(&right) } else { &[] }, theme);
     }
-    let (mut line, mut keys) = (Line::from(" "), Vec::new());
+    let mut line = Line::from(" ");
     let mut room = usize::from(area.width).saturating_sub(1);
     let width_of = |(key, label): &(String, String)| text::width(key) + text::width(label) + 2;
-    // The keys of the view take no room from these.
-    let (kept, from) = match app.views.shown {
-        View::Bpf => ([Action::Help, Action::LossReport], 60),
-        _ => ([Action::Help, Action::EditFilter], 100),
-    };
-    let kept = kept.map(|action| app.key_of(action));
-    let keeps = matches!(app.views.shown, View::Bpf | View::Top) && area.width >= from;
-    let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || keeps && kept.contains(key);
-    for (at, (key, label)) in labels.iter().enumerate() {
-        let width = text::width(key) + text::width(label) + 2;
-        let reserve: usize =
-            labels.iter().enumerate().skip(at + 1).filter(stays).map(|(_, label)| width_of(label)).sum();
+    let help = app.key_of(Action::Help);
+    let stays = |(at, (key, _)): &(usize, &(String, String))| *at + 1 == labels.len() || *key == help;
+    for (at, of) in labels.iter().enumerate() {
+        let ((key, label), width) = (of, width_of(of));
+        let reserve: usize = labels.iter().enumerate().skip(at + 1).filter(stays).map(|(_, of)| width_of(of)).sum();
         if width + reserve > room + 1 {
             continue;
         }
-        let at = area.x + u16::try_from(line.width()).unwrap_or(u16::MAX);
-        // Of several keys, the first one.
-        let press = key.split(' ').next().and_then(|key| key.parse().ok());
-        keys.extend(press.map(|press| (press, (at, at.saturating_add(width as u16 - 1)))));
         line.push_span(Span::styled(key.clone(), theme.strong()));
         line.push_span(Span::styled(format!(" {label} "), theme.quiet()));
         room = room.saturating_sub(width);
     }
     put(frame, area, line);
-    keys
 }
 
 fn labels(app: &App) -> Vec<(String, String)> {
@@ -201,7 +164,7 @@ fn labels(app: &App) -> Vec<(String, String)> {
         let complete = ("Tab", "complete");
         return match prompt.purpose {
             Purpose::Filter => own(&[("Enter", "keep"), complete, history, clear, ("Esc", "revert")]),
-            Purpose::Compare => own(&[("Enter", "compare"), complete, history, cancel]),
+            Purpose::Compare => own(&[("Enter", "compare"), history, cancel]),
             Purpose::Time => own(&[("Enter", "go"), history, cancel]),
             Purpose::Search => own(&[("Enter", "keep"), (&ways, "next, previous"), history, cancel]),
             Purpose::Help => own(&[("Enter", "keep"), clear, cancel]),
@@ -277,7 +240,7 @@ fn of_table(app: &App) -> Vec<(String, String)> {
             false
         }
         Action::TimeMode | Action::FoldAll => app.views.shown == View::Events,
-        Action::Strip => matches!(app.views.shown, View::Events | View::Tree) && app.screen.width >= WITH_SIDE,
+        Action::Strip => app.views.shown == View::Events && app.screen.width >= WITH_SIDE,
         Action::BpfGone => app.views.bpf.tally.gone > 0,
         Action::Follow if replay => offers_follow,
         Action::Forward10 | Action::GoTo => replay,

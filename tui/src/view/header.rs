@@ -2,7 +2,7 @@
 
 use super::theme::Theme;
 use super::{Piece, duration, ends, width_of};
-use crate::app::command::summary::{Slowest, Summary};
+use crate::app::command::summary::Summary;
 use crate::app::keys::keymap::Action;
 use crate::app::views::detail::reasons::Reason;
 use crate::app::views::tree::{End, Seen};
@@ -146,11 +146,11 @@ pub(super) fn verdict(app: &App, theme: Theme) -> Vec<Piece> {
     [border(), how].into_iter().chain(cause.into_iter().flat_map(|cause| [border(), cause])).collect()
 }
 
-/// The process that COMMAND waited for longest, and how long: `cc1 hash.c 9.1 s`.
+/// The process below COMMAND that ran longest of those without a child, and how long: `cc1 hash.c 9.1 s`.
 fn slowest(app: &App, theme: Theme) -> Option<String> {
-    let Slowest { name, waited } = app.summary.slowest.as_ref()?;
-    let shown = !name.is_empty() && *waited >= MUCH_CPU;
-    shown.then(|| format!("{} {}", text::escape_in(name, theme.charset, 40), duration(*waited)))
+    let process = app.views.tree.process(app.summary.process?)?;
+    let (name, ran) = process.work?.slowest.as_ref().filter(|(_, ran)| *ran >= MUCH_CPU)?;
+    Some(format!("{} {}", text::escape_in(name, theme.charset, 40), duration(*ran)))
 }
 
 /// The cause of COMMAND's exit, in variants from the longest to the shortest. If its processes continued after failures, as those of
@@ -202,10 +202,8 @@ fn capture(app: &App, width: u16, theme: Theme) -> Vec<Piece> {
 /// The watches with a match, with the numbers of these.
 fn watches(app: &App, theme: Theme) -> Vec<Piece> {
     let matched = app.watches.all.iter().filter(|watch| watch.count > 0);
-    let piece = |watch: &Watch| {
-        let style = watch.look.map_or_else(|| theme.note(), |look| theme.look(look));
-        Piece::new(format!("{} {}", watch.name(theme.charset), short(watch.count)), style)
-    };
+    let piece =
+        |watch: &Watch| Piece::new(format!("{} {}", watch.name(theme.charset), short(watch.count)), theme.note());
     matched.map(piece).collect()
 }
 

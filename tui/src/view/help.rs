@@ -18,7 +18,7 @@ const TASKS: [(&str, &[(Action, &str)]); 10] = [
     ("go back in time", &[(Action::Back10, "10 s"), (Action::GoTo, "to a time"), (Action::Follow, "to now")]),
     ("compare", &[(Action::Diff, "with a recording"), (Action::RunAgain, "run COMMAND again")]),
     ("record", &[(Action::Record, "start and stop; kept events are recorded first")]),
-    ("copy the row", &[(Action::CopyLine, "text"), (Action::CopyCommand, "command"), (Action::CopyCall, "call")]),
+    ("copy the row", &[(Action::CopyLine, "text"), (Action::CopyCommand, "command")]),
     ("who listens", &[(Action::EditFilter, "op=listen")]),
     ("who deleted a file", &[(Action::EditFilter, "op=unlink path~NAME")]),
     ("see what was lost", &[(Action::LossReport, "losses, memory, own cost")]),
@@ -36,9 +36,6 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     let keys = std::iter::once(of_view).chain(others).map(|section| (section.title(), rows(app, section)));
     let mut blocks: Vec<Block> = std::iter::once(("Tasks", tasks(app))).chain(keys).collect();
     blocks.push(("Filters", filters(app)));
-    if replay {
-        blocks.push(("Signs", super::replay::legend(app).map(|[sign, text]| (sign, text)).into()));
-    }
     if !wanted.is_empty() {
         let has = |text: &str| text.to_lowercase().contains(&wanted);
         blocks.iter_mut().for_each(|(title, rows)| rows.retain(|(name, text)| has(name) || has(text) || has(title)));

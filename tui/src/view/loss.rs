@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use super::{clock, gap};
 use crate::app::keys::keymap::Action;
-use crate::app::watch::Watch;
 use crate::app::{App, Memory};
 use ratatui::text::Line;
 use std::fmt::Display;
@@ -42,13 +41,8 @@ pub(super) fn lines(app: &App, width: u16, theme: Theme) -> Vec<Line<'static>> {
     };
     lines.extend(styled(&verdict, if is_lost { theme.loss() } else { theme.strong() }));
     lines.extend(loaded.into_iter().chain(advice(&account, counters, is_partial)).flat_map(said));
-    lines.extend(muted(app).into_iter().flat_map(said));
     lines.push(Line::default());
-    if room < TABLE {
-        lines.extend(in_words(&account).into_iter().flat_map(said));
-    } else {
-        lines.extend(by_kind(&account).into_iter().map(Line::raw));
-    }
+    lines.extend(by_kind(&account).into_iter().map(Line::raw));
     lines.extend(
         at.map(|at| said(format!("as of {}", clock(at.0, app.world().clock_offset, app)))).into_iter().flatten(),
     );
@@ -149,18 +143,6 @@ fn gaps(app: &App, room: usize, theme: Theme) -> Vec<Line<'static>> {
     [Line::default(), Line::styled(title, theme.strong())].into_iter().chain(lines).collect()
 }
 
-/// The failures that the user muted, the last story first.
-fn muted(app: &App) -> Vec<String> {
-    let line = |mute: &Watch| {
-        let name = text::escape_in(mute.name.as_bytes(), Charset::Utf8, 256);
-        format!("muted: {name}, {}", counted(mute.count, ["event", "events"]))
-    };
-    let mut lines: Vec<_> = app.muted.iter().rev().map(line).collect();
-    let undo = format!("  {} shows it again", app.key_of(Action::Mute));
-    lines.first_mut().into_iter().for_each(|line| line.push_str(&undo));
-    lines
-}
-
 fn inventory(app: &App) -> Vec<String> {
     let (bpf, charset) = (&app.world().bpf, Charset::Utf8);
     let unseen = bpf.unseen().iter().map(|text| text::escape_in(text.as_bytes(), charset, 256));
@@ -196,25 +178,6 @@ fn by_kind(account: &Account) -> Vec<String> {
         row(name, [k.seen, k.delivered, k.filtered, k.lost.ring, k.lost.probe, k.lost.read].map(grouped))
     };
     lines.extend(Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))));
-    lines.push(line("all", &account.sum()));
-    lines
-}
-
-/// The cells of the table of kinds.
-const TABLE: usize = 78;
-
-/// The numbers of the table of kinds, for a screen that is too narrow for the table.
-fn in_words(account: &Account) -> Vec<String> {
-    let line = |name: &str, k: &tracetui_events::account::KindAccount| {
-        let lost =
-            [(k.lost.ring, "lost: ring full"), (k.lost.probe, "lost: skipped"), (k.lost.read, "lost: unreadable")];
-        let all = [(k.seen, "seen"), (k.delivered, "delivered"), (k.filtered, "filtered")];
-        let lost = lost.into_iter().filter(|(count, _)| *count > 0);
-        let words: Vec<_> =
-            all.into_iter().chain(lost).map(|(count, what)| format!("{} {what}", grouped(count))).collect();
-        format!("{name}: {}", words.join(", "))
-    };
-    let mut lines: Vec<_> = Kind::PROBED.iter().map(|kind| line(kind.name(), &account.kind(*kind))).collect();
     lines.push(line("all", &account.sum()));
     lines
 }

@@ -51,8 +51,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         View::Bpf => bpf::counts(app, areas.filter.width, theme),
         View::Diff => diff::counts(app, theme),
     };
-    let (tabs, chips) = filter_line::draw(frame, areas.filter, app, counts, theme);
-    let mut extent = Extent { scroll: app.detail.scroll, tabs, chips, ..Extent::default() };
+    filter_line::draw(frame, areas.filter, app, counts, theme);
+    let mut extent = Extent { scroll: app.detail.scroll, ..Extent::default() };
     let draw_view = |frame: &mut Frame<'_>, extent: &mut Extent| {
         let drawn = match app.views.shown {
             View::Events => event_list::draw(frame, areas.titles, areas.list, app, theme, extent),
@@ -74,18 +74,18 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         Some(overlay) => {
             let (body, scroll) = (areas.body(), overlay.scroll);
             extent.overlay = match overlay.kind {
-                OverlayKind::Help => framed(frame, body, "HELP", |width| help::lines(app, width, theme), scroll, theme),
+                OverlayKind::Help => page(frame, body, help::lines(app, body.width, theme), scroll),
                 OverlayKind::Columns => {
                     let drawn = draw_view(frame, &mut extent);
                     column_chooser::draw(frame, body, app, &drawn, scroll, theme);
                     0
                 }
                 OverlayKind::Strip => {
-                    side::over(frame, body, body, app, theme);
+                    side::over(frame, body, app, theme);
                     0
                 }
                 OverlayKind::Gantt => tree::gantt::draw(frame, body, app, scroll, theme),
-                OverlayKind::Loss => framed(frame, body, "LOSS", |width| loss::lines(app, width, theme), scroll, theme),
+                OverlayKind::Loss => page(frame, body, loss::lines(app, body.width, theme), scroll),
                 OverlayKind::Output => {
                     app.output.as_ref().map_or(0, |o| output::draw(frame, body, app, o, scroll, theme))
                 }
@@ -96,50 +96,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, theme: Theme) -> Extent {
         }
     }
     filter_line::offers(frame, areas.body(), app, theme);
-    extent.strip = footer::status(frame, areas.status, app, theme);
-    extent.keys = footer::keys(frame, areas.footer, app, theme);
+    footer::status(frame, areas.status, app, theme);
+    footer::keys(frame, areas.footer, app, theme);
     extent
-}
-
-/// The width from which an overlay has a frame, and the maximum width of a frame.
-const FRAMED: std::ops::RangeInclusive<u16> = 90..=120;
-
-/// Draws the lines for a width like [`page`], in a frame if all of them fit.
-fn framed(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    title: &str,
-    lines: impl Fn(u16) -> Vec<Line<'static>>,
-    scroll: usize,
-    theme: Theme,
-) -> usize {
-    let box_width = area.width.min(*FRAMED.end());
-    let inside = lines(box_width.saturating_sub(2));
-    let height = u16::try_from(inside.len() + 2).unwrap_or(u16::MAX);
-    if area.width < *FRAMED.start() || height > area.height {
-        return page(frame, area, lines(area.width), scroll);
-    }
-    let (corners, side, top) = match theme.charset {
-        Charset::Utf8 => (["┌", "┐", "└", "┘"], "│", "─"),
-        Charset::Ascii => (["+"; 4], "|", "-"),
-    };
-    let rule = |left: &str, title: &str, right: &str| {
-        let cells = usize::from(box_width).saturating_sub(2 + text::width(title));
-        Line::styled(format!("{left}{title}{}{right}", top.repeat(cells)), theme.quiet())
-    };
-    let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
-    put(frame, row(0), rule(corners[0], &format!("{top} {title} "), corners[1]));
-    for (y, line) in (1..).zip(inside) {
-        let fill = usize::from(box_width).saturating_sub(line.width() + 2);
-        let mut whole = Line::from(Span::styled(side, theme.quiet()));
-        let style = line.style;
-        whole.spans.extend(line.spans.into_iter().map(|span| Span { style: style.patch(span.style), ..span }));
-        whole.push_span(" ".repeat(fill));
-        whole.push_span(Span::styled(side, theme.quiet()));
-        put(frame, row(y), whole);
-    }
-    put(frame, row(height - 1), rule(corners[2], "", corners[3]));
-    0
 }
 
 /// Draws the lines starting at `scroll`, and returns the scroll limit.

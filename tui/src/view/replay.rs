@@ -3,7 +3,6 @@
 use super::theme::Theme;
 use super::{Piece, clock, ends};
 use crate::app::App;
-use crate::app::keys::keymap::Action;
 use crate::app::replay::{Replay, Speed, Transport};
 use crate::app::time::Bin;
 use ratatui::Frame;
@@ -21,8 +20,6 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let end = match recording.end {
         _ if replay.failure.is_some() => Piece::new("CANNOT READ", theme.alarm()),
         End::Early => Piece::new("ENDS EARLY", theme.alarm()),
-        End::Growing => Piece::new("BEING WRITTEN", theme.strong()),
-        End::Open => Piece::new("NO END YET", theme.alarm()),
         End::Complete if area.width >= 130 => Piece::plain("COMPLETE"),
         End::Complete | End::Unknown => Piece::default(),
     };
@@ -68,11 +65,7 @@ fn transport(app: &App, replay: &Replay, width: u16) -> String {
     let speed = match transport {
         Transport::Following => String::new(),
         Transport::Loading { .. } | Transport::Paused { .. } if replay.speed == Speed::default() => String::new(),
-        _ => match replay.reached().map(times) {
-            Some(reached) if width < 80 => format!(" {reached}"),
-            Some(reached) => format!(" {} ({reached} reached)", replay.speed),
-            None => format!(" {}", replay.speed),
-        },
+        _ => format!(" {}", replay.speed),
     };
     let progress = match (transport, app.loaded().progress()) {
         (Transport::Loading { .. }, Some(percent)) => format!(" {percent}%"),
@@ -84,19 +77,6 @@ fn transport(app: &App, replay: &Replay, width: u16) -> String {
         0..80 => format!("{sign}{progress}{speed}"),
         _ => format!("{sign} {word}{progress}{speed}"),
     }
-}
-
-/// `12x`, `2.7x`.
-fn times(speed: f64) -> String {
-    if speed < 9.95 { format!("{speed:.1}x") } else { format!("{speed:.0}x") }
-}
-
-/// The rows of the help that explain the signs of the header and of the strip.
-pub(super) fn legend(app: &App) -> [[String; 2]; 2] {
-    let follow = app.key_of(Action::Follow);
-    let header = format!("|| paused   > playing   >> following a growing file ({follow})   ... loading");
-    let strip = "> here   low to high: few to most events   ! lost events   a-z marks".to_owned();
-    [["header".to_owned(), header], ["strip".to_owned(), strip]]
 }
 
 /// The time of the selected event: by the clock, and since the start.
@@ -125,10 +105,10 @@ fn minutes(ns: u64) -> String {
 }
 
 /// The status line of a replay: the strip, and the number of the event.
-pub(super) fn status(app: &App, replay: &Replay, width: u16, theme: Theme) -> [Vec<Piece>; 2] {
+pub(super) fn status(app: &App, replay: &Replay, width: u16, theme: Theme) -> Vec<Piece> {
     let number = if width >= WIDE { number(app, replay) } else { String::new() };
-    let pieces = strip(app, usize::from(width).saturating_sub(number.len() + 4), theme);
-    [pieces, vec![Piece::plain(format!("  {number}"))]]
+    let strip = strip(app, usize::from(width).saturating_sub(number.len() + 4), theme);
+    [vec![Piece::plain(" ")], strip, vec![Piece::plain(format!("  {number}"))]].concat()
 }
 
 /// The density strip with the position, the marks and the losses, in brackets. Empty if there is no room.

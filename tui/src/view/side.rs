@@ -4,7 +4,7 @@ use super::detail::border;
 use super::event_list::{fitted, scrolled, selected};
 use super::header::bar;
 use super::theme::Theme;
-use super::{Piece, clock, duration, put};
+use super::{Piece, clock, put};
 use crate::app::App;
 use crate::app::side::{Content, Line};
 use crate::app::story::Story;
@@ -12,7 +12,6 @@ use crate::app::views::event_list::row::{Cell, Column, severity};
 use crate::app::views::top::Group;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::Line as Drawn;
 use tracetui_events::event::parts::Role;
 use tracetui_events::event::{EventContext, news};
@@ -35,13 +34,13 @@ const SECONDS: u64 = 10;
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, theme: Theme) {
     if !area.is_empty() {
         let inside = border(frame, area, theme);
-        over(frame, area, inside, app, theme);
+        over(frame, inside, app, theme);
     }
 }
 
-/// Draws the strip in an area of its own. `area`: the part that a click counts lines in.
-pub(super) fn over(frame: &mut Frame<'_>, area: Rect, inside: Rect, app: &App, theme: Theme) {
-    for (y, line) in (inside.y..inside.bottom()).zip(app.side_lines(area.height.into())) {
+/// Draws the strip in an area of its own.
+pub(super) fn over(frame: &mut Frame<'_>, inside: Rect, app: &App, theme: Theme) {
+    for (y, line) in (inside.y..inside.bottom()).zip(app.side_lines(inside.height.into())) {
         let drawn = drawn(&line, inside.width.into(), app, theme);
         let drawn = if app.side.is_selected(&line) { selected(&drawn, inside.width, theme) } else { drawn };
         put(frame, Rect { y, height: 1, ..inside }, drawn);
@@ -71,53 +70,8 @@ fn drawn(line: &Line<'_>, width: usize, app: &App, theme: Theme) -> Drawn<'stati
             vec![Piece::new(format!("   {}", names.join(theme.arrow())), theme.quiet())]
         }
         Content::New(stored, events) => context(stored, &|seen| new(seen, *events, width, theme)),
-        Content::Who(seen) | Content::Parent(seen) | Content::Child(seen) => {
-            let (before, after, style) = match &line.content {
-                Content::Who(_) => (" ", String::new(), theme.strong()),
-                Content::Parent(_) => ("  parent ", String::new(), Style::new()),
-                _ => ("  ", duration(app.views.tree.lived(seen)), Style::new()),
-            };
-            let comm = text::value_in(&seen.process.comm, theme.charset, 16);
-            let id = format!("{} {comm}", seen.process.key.tgid.0);
-            let state = super::tree::state(seen, app, theme);
-            let pieces =
-                [Piece::new(before, theme.quiet()), Piece::new(text::left(&id, NAME + 2, theme.charset), style)];
-            [&pieces[..], &[Piece::plain("  "), state, Piece::new(format!("  {after}"), theme.quiet())]].concat()
-        }
-        Content::Command(seen) => vec![
-            Piece::plain(format!("  {}", text::value_in(&seen.process.command(), theme.charset, 4096))),
-            Piece::new(text::value_in(seen.redirected.as_bytes(), theme.charset, 4096), theme.quiet()),
-        ],
-        Content::Life(seen) => {
-            let started = seen.process.key.start.0.saturating_add(seen.process.held_ns);
-            let started = clock(started, app.world().clock_offset, app);
-            let lived = duration(app.views.tree.lived(seen));
-            let user = seen.home.user(seen.process.uid, app.world());
-            let user = user.map_or_else(|| seen.process.uid.0.to_string(), str::to_owned);
-            let user = text::value_in(user.as_bytes(), theme.charset, 16);
-            vec![
-                Piece::plain(format!("  lived {lived}")),
-                Piece::new(format!(" from {started}, {user}"), theme.quiet()),
-            ]
-        }
-        Content::Count(value, events) => {
-            let count = Piece::plain(text::right(&short(*events), NUMBER, theme.charset));
-            let room = width.saturating_sub(NUMBER + 2);
-            let value = text::value_in(value, theme.charset, 4096);
-            vec![count, Piece::plain(format!("  {}", text::cut_middle(&value, room, theme.charset)))]
-        }
-        Content::Call(stored) => context(stored, &|seen| {
-            let mut result = Vec::new();
-            seen.result(&mut result);
-            let result = text::value_in(&result, theme.charset, 16);
-            let result =
-                Piece::new(format!("  {}  ", text::left(&result, 8, theme.charset)), theme.part(severity(seen)));
-            let room = width.saturating_sub(result.width());
-            [vec![result], scrolled(detail(seen, 0, theme), room, 0, theme)].concat()
-        }),
         Content::Watch(watch) => {
-            let look = watch.look.map_or_else(|| theme.note(), |look| theme.look(look));
-            let style = if watch.count > 0 { look } else { theme.quiet() };
+            let style = if watch.count > 0 { theme.note() } else { theme.quiet() };
             let filter = text::value_in(watch.filter.text().as_bytes(), theme.charset, 256);
             vec![
                 Piece::new(format!("  {}", text::left(&watch.name(theme.charset), NAME - 1, theme.charset)), style),

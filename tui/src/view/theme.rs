@@ -4,7 +4,6 @@
 use super::palette::{Hues, Palette};
 use ratatui::style::{Color, Modifier, Style};
 use std::fmt;
-use std::ops::Range;
 use std::str::FromStr;
 use tracetui_events::event::parts;
 use tracetui_events::text::Charset;
@@ -84,10 +83,6 @@ const ROLES: usize = Role::ALL.len();
 /// The style of the screen and of each role.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Styles {
-    /// Without colours.
-    plain: bool,
-    /// The colours of the named theme.
-    hues: Option<Hues>,
     base: Style,
     roles: [Style; ROLES],
 }
@@ -196,63 +191,33 @@ pub(crate) const COLOURS: [(&str, Color); 16] = [
 ];
 
 /// The look of what has neither colour nor weight.
-pub(crate) const PLAIN: &str = "plain";
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct LookError {
-    pub at: Range<usize>,
-    pub wrong: WrongLook,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum WrongLook {
-    /// A word that is neither a weight nor a colour.
-    Word(String),
-    /// A second colour of the text or of the background.
-    Second(String),
-    /// `on` without a colour after it.
-    On,
-    /// `plain` beside other words, or nothing.
-    Plain,
-}
+const PLAIN: &str = "plain";
 
 impl FromStr for Look {
-    type Err = LookError;
+    type Err = String;
 
     /// Reads weights, the colour of the text, and `on` with the colour of the background.
-    fn from_str(text: &str) -> Result<Look, LookError> {
+    fn from_str(text: &str) -> Result<Look, String> {
         let mut look = Look::default();
-        let mut on: Option<Range<usize>> = None;
-        let words: Vec<&str> = text.split_whitespace().collect();
-        if words == [PLAIN] {
+        let mut words = text.split_whitespace();
+        if text.trim() == PLAIN {
             return Ok(look);
         }
-        if words.is_empty() || words.contains(&PLAIN) {
-            return Err(LookError { at: 0..text.len(), wrong: WrongLook::Plain });
-        }
-        for word in words {
-            // Both are of the same text.
-            let start = word.as_ptr() as usize - text.as_ptr() as usize;
-            let at = start..start + word.len();
-            let wrong = |wrong| LookError { at: at.clone(), wrong };
-            let weight = WEIGHTS.iter().find(|(name, _)| *name == word).map(|(_, weight)| *weight);
-            match (weight, colour(word), &on) {
-                (Some(weight), _, None) => look.weight |= weight,
-                (None, Some(colour), _) => {
-                    let part = if on.take().is_some() { &mut look.background } else { &mut look.foreground };
-                    if part.replace(colour).is_some() {
-                        return Err(wrong(WrongLook::Second(word.to_owned())));
-                    }
-                }
-                (None, None, None) if word == "on" => on = Some(at),
-                (_, _, Some(on)) => return Err(LookError { at: on.clone(), wrong: WrongLook::On }),
-                (None, None, None) => return Err(wrong(WrongLook::Word(word.to_owned()))),
+        while let Some(word) = words.next() {
+            if let Some((_, weight)) = WEIGHTS.iter().find(|(name, _)| *name == word) {
+                look.weight |= *weight;
+                continue;
+            }
+            let (word, part) = match word {
+                "on" => (words.next().unwrap_or_default(), &mut look.background),
+                word => (word, &mut look.foreground),
+            };
+            let colour = colour(word).ok_or_else(|| format!("unknown colour or weight `{word}`"))?;
+            if part.replace(colour).is_some() {
+                return Err(format!("second colour `{word}`"));
             }
         }
-        match on {
-            Some(at) => Err(LookError { at, wrong: WrongLook::On }),
-            None => Ok(look),
-        }
+        if look == Look::default() { Err("no colour and no weight".to_owned()) } else { Ok(look) }
     }
 }
 
@@ -291,7 +256,7 @@ impl Looks {
             let look = self.0[at].unwrap_or_else(|| hues.map_or(default, |hues| default.among(hues)));
             if plain { look.plain() } else { look.coloured() }
         });
-        Colours::Own(Box::leak(Box::new(Styles { plain, hues, base, roles })))
+        Colours::Own(Box::leak(Box::new(Styles { base, roles })))
     }
 }
 
@@ -354,8 +319,6 @@ signs! {
     line "─" "-",
     border "│" "|",
     dash "╌" "-",
-    /// Marks a row in which evicted events are counted.
-    evicted "┊" ":",
 }
 
 impl Theme {
@@ -369,15 +332,6 @@ impl Theme {
             Colours::Sixteen => Look::of(role).coloured(),
             Colours::None => Look::of(role).plain(),
             Colours::Own(styles) => styles.roles[role as usize],
-        }
-    }
-
-    /// The style of a look that belongs to no role, in the colours of a named theme.
-    pub(crate) fn look(self, look: Look) -> Style {
-        match self.colours {
-            Colours::Sixteen => look.coloured(),
-            Colours::None | Colours::Own(Styles { plain: true, .. }) => look.plain(),
-            Colours::Own(styles) => styles.hues.map_or(look, |hues| look.among(hues)).coloured(),
         }
     }
 
@@ -437,22 +391,21 @@ mod tests {
         let expected = on(Some(Color::Rgb(160, 176, 192)), Some(Color::Indexed(236)), Modifier::empty());
         assert_eq!(look("on 236 #a0B0c0"), expected);
         assert_eq!(look("plain"), Ok(Look::default()));
-        for (text, at, wrong) in [
-            ("greem", 0..5, WrongLook::Word("greem".into())),
-            ("bold 256", 5..8, WrongLook::Word("256".into())),
-            ("+7", 0..2, WrongLook::Word("+7".into())),
-            ("#12345", 0..6, WrongLook::Word("#12345".into())),
-            ("#+12345", 0..7, WrongLook::Word("#+12345".into())),
-            ("red blue", 4..8, WrongLook::Second("blue".into())),
-            ("on red on blue", 10..14, WrongLook::Second("blue".into())),
-            ("red on", 4..6, WrongLook::On),
-            ("on bold red", 0..2, WrongLook::On),
-            ("on on red", 0..2, WrongLook::On),
-            ("plain red", 0..9, WrongLook::Plain),
-            ("", 0..0, WrongLook::Plain),
+        for (text, word) in [
+            ("greem", "greem"),
+            ("bold 256", "256"),
+            ("+7", "+7"),
+            ("#12345", "#12345"),
+            ("#+12345", "#+12345"),
+            ("red on", ""),
+            ("on bold red", "bold"),
+            ("on on red", "on"),
+            ("plain red", "plain"),
         ] {
-            assert_eq!(look(text), Err(LookError { at, wrong }), "{text}");
+            assert_eq!(look(text), Err(format!("unknown colour or weight `{word}`")), "{text}");
         }
+        assert_eq!(["red blue", "on red on blue"].map(look), [(); 2].map(|()| Err("second colour `blue`".to_owned())));
+        assert!(look("").is_err());
         // The look of each role is written as it is read.
         for role in Role::ALL {
             assert_eq!(Look::of(*role).to_string().parse(), Ok(Look::of(*role)), "{role:?}");
@@ -479,8 +432,6 @@ mod tests {
         let rgb = |r, g, b| Style::new().fg(Color::Rgb(r, g, b));
         assert_eq!(theme(light, false).base(), rgb(0x07, 0x36, 0x42).bg(Color::Rgb(0xfd, 0xf6, 0xe3)));
         assert_eq!(theme(light, false).quiet(), rgb(0x65, 0x7b, 0x83), "a colour instead of dim");
-        let red = [terminal, light].map(|palette| theme(palette, false).look("red".parse().expect("a look")).fg);
-        assert_eq!(red, [Color::Red, Color::Rgb(0xdc, 0x32, 0x2f)].map(Some), "of a watch");
         assert_eq!(theme(light, false).live(), rgb(0xfd, 0xf6, 0xe3).bg(Color::Rgb(0x73, 0x8a, 0x00)));
     }
 }

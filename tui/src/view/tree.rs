@@ -21,11 +21,14 @@ use ratatui::text::Line;
 use tracetui_events::event::parts::Role;
 use tracetui_events::event::process::Origin;
 use tracetui_events::event::{Takes, taking};
-use tracetui_events::text::{self, Charset, short};
+use tracetui_events::text::{self, short};
 use tracetui_shared::record::exit::Cost;
 
 /// The cells that a remark leaves to the command, or half of the room.
 const COMMAND: usize = 12;
+
+/// The fewest cells for the programs of folded descendants.
+const BELOW: usize = 6;
 
 /// The columns of a tree of this width with their cells. The command takes the rest.
 fn columns_of(width: u16, pid: usize, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
@@ -57,7 +60,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, titles: Rect, area: Rect, app: &App, t
         let Some(seen) = tree.seen(row) else { continue };
         let line = match row.shows {
             Shows::Process => line(row, &seen, &columns, area.width, app, theme),
-            Shows::Ancestors | Shows::Ended { .. } => summary(row, &columns, area.width, app, theme),
+            Shows::Ancestors | Shows::Ended => summary(row, &columns, area.width, app, theme),
         };
         let line = if at == tree.list.at { selected(&line, area.width, theme) } else { line };
         put(frame, Rect { y, height: 1, ..area }, line);
@@ -110,17 +113,10 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     // The least important parts are shown only if nothing is cut for them.
     let left = |remarks: &[Piece]| room.saturating_sub(whole + width_of(remarks) + 2);
     let below = if row.folded { below(row, app, theme) } else { String::new() };
-    if left(&remarks) >= JOINED && !below.is_empty() {
+    if left(&remarks) >= BELOW && !below.is_empty() {
         remarks.insert(0, Piece::new(text::cut(below.trim_start(), left(&remarks), theme.charset), theme.quiet()));
     }
     remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
-    let joined = joined(seen, left(&remarks), app, theme);
-    joined.into_iter().for_each(|piece| remarks.insert(0, piece));
-    let redirected = text::value_in(app.views.tree.redirected(seen).trim_start().as_bytes(), theme.charset, 4096);
-    let rest = left(&remarks);
-    if !redirected.is_empty() && text::width(&redirected).min(REDIRECTED) <= rest {
-        remarks.insert(0, Piece::new(text::cut_middle(&redirected, rest, theme.charset), theme.quiet()));
-    }
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));
     let mut parts = fitted(scrolled(command, cells, 0, theme), cells, false, theme);
     if let Some(pattern) = found.filter(|pattern| pattern.is_match(&cell.raw)) {
@@ -172,44 +168,29 @@ fn opens(number: u64, app: &App, theme: Theme) -> String {
     }
 }
 
-/// The row of ancestors, or of processes that ended alike.
+/// The row of ancestors, or of processes that ended without a failure.
 fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme: Theme) -> Line<'static> {
     let tree = &app.views.tree;
-    let ended = matches!(row.shows, Shows::Ended { .. }).then(|| tree.ended(row));
+    let ended = (row.shows == Shows::Ended).then(|| tree.ended(row));
     let mut line = Line::from(" ");
     let mut room = usize::from(width).saturating_sub(1);
-    let failed = tree.seen(row).filter(|_| row.is_failures());
     for (column, cells) in columns {
-        let piece = match (column, &ended) {
-            (Column::State, Some(ended)) => match &failed {
-                Some(first) => state(first, app, theme),
-                None => Piece::new(ended.state, theme.quiet()),
-            },
-            (Column::Cpu, Some(ended)) => Piece::new(ended.cpu.map_or_else(|| "-".to_owned(), duration), theme.quiet()),
-            (Column::Opens, Some(ended)) => Piece::new(opens(ended.opens, app, theme), theme.quiet()),
-            _ => Piece::default(),
+        let text = match (column, &ended) {
+            (Column::State, Some(ended)) => ended.state.to_owned(),
+            (Column::Cpu, Some(ended)) => ended.cpu.map_or_else(|| "-".to_owned(), duration),
+            (Column::Opens, Some(ended)) => opens(ended.opens, app, theme),
+            _ => String::new(),
         };
         room = room.saturating_sub(cells + 1);
-        fitted(vec![piece], *cells, column.is_right(), theme).into_iter().for_each(|piece| line.push_span(piece));
-        line.push_span(" ");
+        line.push_span(Piece::new(aligned(&text, *cells, column.is_right(), theme.charset) + " ", theme.quiet()));
     }
     let (text, remark) = match ended {
         Some(ended) => {
-            let stem = stem(row, false, room / 2, theme);
-            room = room.saturating_sub(stem.width());
-            line.push_span(stem);
-            let slowest = |(name, ns): (Vec<u8>, u64)| {
+            let slowest = ended.slowest.map_or_else(String::new, |(name, ns)| {
                 format!("slowest {} {}", text::value_in(&name, theme.charset, room), duration(ns))
-            };
-            let remark = match &failed {
-                Some(first) => {
-                    let cause = remarks(row, first, room / 2, app, theme).into_iter().next();
-                    cause.map(|cause| format!("first {}", cause.text))
-                }
-                None => ended.slowest.map(slowest),
-            };
-            let text = format!("{}{}", names(&ended.programs, theme), below(row, app, theme));
-            (text, remark.unwrap_or_default())
+            });
+            let stem = stem(row, false, room / 2, theme).text;
+            (format!("{stem}{}{}", names(&ended.programs, theme), below(row, app, theme)), slowest)
         }
         None => {
             let line = tree.ancestors(row);
@@ -222,8 +203,7 @@ fn summary(row: &Row, columns: &[(Column, usize)], width: u16, app: &App, theme:
     let fits = !remark.is_empty() && text::width(&text) + text::width(&remark) + 3 <= room;
     let remark = if fits { format!("   {remark}") } else { String::new() };
     let text = text::cut_middle(&text, room - text::width(&remark), theme.charset);
-    line.push_span(Piece::new(text, if failed.is_some() { theme.strong() } else { theme.quiet() }));
-    line.push_span(Piece::new(remark, theme.quiet()));
+    line.push_span(Piece::new(text + &remark, theme.quiet()));
     line
 }
 
@@ -281,22 +261,6 @@ fn remarks(row: &Row, seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> 
         remarks.extend((failed > 0).then(|| Piece::new(format!("{} failed", short(failed)), theme.failure())));
     }
     remarks
-}
-
-/// The fewest cells for the redirections of a process.
-const REDIRECTED: usize = 12;
-
-/// The fewest cells for the next process of a pipeline.
-const JOINED: usize = 6;
-
-/// The next process of a pipeline: `┃ tee build.log`.
-fn joined(seen: &Seen<'_>, room: usize, app: &App, theme: Theme) -> Option<Piece> {
-    let next = app.views.tree.next_in_pipeline(seen).filter(|_| room >= JOINED)?;
-    let mut cell = Cell::default();
-    columns::command(&next, &mut cell);
-    let bar = if theme.charset == Charset::Utf8 { "┃" } else { "|" };
-    let text = format!("{bar} {}", text::value_in(&cell.raw, theme.charset, room));
-    Some(Piece::new(text::cut(&text, room, theme.charset), theme.quiet()))
 }
 
 /// The note that the parent of a process is unknown.

@@ -568,7 +568,7 @@ fn the_report_can_be_read_and_needs_root() {
     let head = format!("{:<6} socket_filter  tt_shown", id(&prog).0);
     assert!(text.lines().any(|line| line == head), "{text}");
     let holder = format!("{}] fd {}", sys::pid(), sys::raw(&prog));
-    assert!(text.contains(&holder) && text.contains("ran 0 times in 1.") && text.contains(" 0 hidden"), "{text}");
+    assert!(text.contains(&holder) && text.contains("ran      0 times in 1.") && text.contains(" 0 hidden"), "{text}");
 
     let mut user = tracetui();
     sys::do_before_exec(&mut user, || sys::become_nobody_with(0));

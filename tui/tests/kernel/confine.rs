@@ -590,10 +590,11 @@ fn no_thread_of_the_dashboard_can_do_more_than_its_work() {
         rustix::io::write(&ours, key).expect("a terminal");
         std::thread::sleep(Duration::from_secs(1));
     }
-    // `D` compares the trace with it: the name is completed, and the file is opened and read.
-    for keys in [&b"D\t"[..], b"\r"] {
-        rustix::io::write(&ours, keys).expect("a terminal");
-        std::thread::sleep(Duration::from_secs(2));
+    // `D` compares the trace with it: the file is opened and read.
+    let [file] = &files(&dir.at(""))[..] else { panic!("one recording") };
+    for keys in ["D", file, "\r"] {
+        rustix::io::write(&ours, keys.as_bytes()).expect("a terminal");
+        std::thread::sleep(Duration::from_secs(1));
     }
     let began = Instant::now();
     while !text(&shown.lock().expect("no panic")).contains("running:") && began.elapsed() < PATIENCE {

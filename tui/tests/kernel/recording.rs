@@ -286,13 +286,14 @@ fn what_a_disk_cannot_read_is_passed_over() {
     assert_eq!((seen, delivered + filtered + lost), (account(&whole).0, seen));
     assert!(lost > 0 && delivered > 0 && printed.status.code() == Some(1), "{lost} {delivered}");
     let said = text(&printed.stderr);
-    let place = format!("{bad}: cannot read 4,096 bytes at offset {}: disk read error", page * 4096);
-    assert!(said.contains(&place), "{said}");
+    // The page is read as zeros.
+    let place = ": bad checksum";
+    assert!(said.contains(place), "{said}");
     let info = read(&["info", &bad]);
-    assert!(info.status.success() && text(&info.stderr).contains(&place), "{}", text(&info.stderr));
+    assert!(info.status.success() && text(&info.stderr).contains(place), "{}", text(&info.stderr));
     assert!(text(&info.stdout).contains("\ndamaged   yes"), "{}", text(&info.stdout));
     let shown = typing(b"q", &["replay", &bad]);
-    assert!(shown.contains(&place) && !shown.contains(&format!("cannot read {bad}")), "{shown}");
+    assert!(shown.contains(place) && !shown.contains(&format!("cannot read {bad}")), "{shown}");
 }
 
 #[test]
@@ -306,10 +307,14 @@ fn a_recording_is_not_larger_than_it_may_be() {
         let said = text(&done.stderr);
         assert!(done.status.success() && said.contains("ended: --max-size reached\n"), "{said}");
         let bytes = fs::read(&file).expect("the recording");
-        // A batch may be much larger than the one before. Only the blocks of the last batch may be beyond the size.
+        // Only what was queued, and the final state, may be beyond the size.
         let blocks = whole_blocks(&bytes);
         let last = blocks.windows(2).rev().find(|pair| pair[1].1 > pair[0].1).expect("a block of events")[0].0;
-        assert!(last as u64 <= size && bytes.len() as u64 > size / 2, "{last}, {} of {size}", bytes.len());
+        assert!(
+            last as u64 <= size + (128 << 10) && bytes.len() as u64 > size / 2,
+            "{last}, {} of {size}",
+            bytes.len()
+        );
         let printed = read(&["print", &file]);
         assert_eq!(text(&printed.stderr).lines().last(), said.lines().last());
         assert!(printed.status.success() && text(&printed.stdout).lines().count() > 1000, "{said}");

@@ -1,7 +1,7 @@
 //! Facts about BPF programs, links and attachments, without I/O.
 //!
-//! The crate `tracetui-inspect` collects an [`Inventory`] from the running kernel;
-//! [`sink::inventory`](crate::sink::inventory) writes it as text and JSON.
+//! The crate `tracetui-inspect` collects an [`Inventory`] from the running kernel.
+//!
 //! Facts hold the numbers of the kernel and bytes; [`frames`] makes host frames of them. Names are added where
 //! they are shown.
 

@@ -1,15 +1,14 @@
 //! The differences between two trees.
 
-use super::access;
 use super::difference::{Difference, State, Topic};
 use super::environment::{self, Differing};
 use super::label::statuses;
-use super::left;
+use super::left::{self, Left};
 use super::names::{is_message, leaf, shape};
 use super::run::Gaps;
 use super::search::searches;
 use super::strings::{StringTable, each};
-use super::tree::{Alone, Pair, Side, Tree, same_text, same_texts, swapped, tokens};
+use super::tree::{Alone, Pair, Side, Tree, same_text, same_texts, tokens};
 use super::uses::{Activity, Did, Files, Other, Role, did};
 use crate::event::{Compared, Takes, compared, taking};
 use crate::filter::Glob;
@@ -58,8 +57,6 @@ impl Comparison<'_> {
         if self.compares(left::KIND) {
             self.left(strings, &mut all);
         }
-        self.drop_created_in_both(&mut all);
-        self.drop_exchanged(&mut all);
         if !self.ignored.is_empty() {
             all.retain_mut(|one| !self.is_ignored(one, strings));
         }
@@ -172,24 +169,16 @@ impl Comparison<'_> {
 
     /// The variables that differ between the roles of a pair.
     fn variables(&self, pair: Pair, strings: &StringTable) -> Vec<Differing> {
-        let [a, b] = Side::BOTH.map(|side| self.trees[side as usize].environment(pair.nodes[side as usize]));
+        let [a, b] = Side::BOTH.map(|side| self.trees[side as usize].nodes[pair.nodes[side as usize]].env.as_ref());
         let (Some(a), Some(b)) = (a, b) else { return Vec::new() };
         environment::differences([a, b], |texts| same_text(self.trees, texts, strings))
     }
 
-    /// The arguments that only one side has, without those of a program that a script of the same name replaces: then its files come
-    /// first. `None` if the arguments differ only in process ids and random names.
+    /// The arguments that only one side has. `None` if the arguments differ only in process ids and random names.
     fn arguments(&self, nodes: [&Role; 2], strings: &mut StringTable) -> Option<[Vec<u32>; 2]> {
         let tokens = nodes.map(|node| tokens(node, strings));
-        let mut words = self.words(&tokens, strings);
-        if let Some(at) = swapped(nodes, strings) {
-            for ((node, words), at) in nodes.iter().zip(&mut words).zip(at) {
-                words.retain(|word| !node.argv[..=at].contains(word));
-                words.insert(0, if at == 0 { node.exe } else { node.argv[at] });
-            }
-        } else if words.iter().all(Vec::is_empty)
-            && same_texts(self.trees, tokens.each_ref().map(Vec::as_slice), strings)
-        {
+        let words = self.words(&tokens, strings);
+        if words.iter().all(Vec::is_empty) && same_texts(self.trees, tokens.each_ref().map(Vec::as_slice), strings) {
             // Another file of the same name.
             let files = nodes.map(|node| node.exe);
             return (!same_text(self.trees, files, strings)).then(|| files.map(|file| vec![file]));
@@ -284,18 +273,13 @@ impl Comparison<'_> {
     /// Compares the files of two roles.
     fn files(&self, opens: [&Files; 2], at: usize, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let lost = |side| self.may_lack(side, taking(Takes::Contents), at);
-        let (mut found, mut accesses) = (Vec::new(), Vec::new());
+        let mut found = Vec::new();
         let mut only = [Files::new(), Files::new()];
         each(opens, |path, a, b| match (a, b) {
             _ if volatile(strings.get(path)) => {}
             (Some(a), Some(b)) => {
                 let states = [a, b].map(|did| State::of(Some(did)));
-                let differ = states[0] != states[1];
-                if states == [State::Found, State::Found] {
-                    let parts = access::apart(a, b).map(|parts| parts.map(State::Used));
-                    accesses.extend(parts.map(|parts| Difference::new(at, Topic::Access, Some(path), parts)));
-                }
-                found.extend(differ.then(|| Difference::new(at, Topic::File, Some(path), states)));
+                found.extend((states[0] != states[1]).then(|| Difference::new(at, Topic::File, Some(path), states)));
             }
             (a, b) => only.iter_mut().zip([a, b]).for_each(|(files, did)| files.extend(did.map(|did| (path, did)))),
         });
@@ -304,7 +288,7 @@ impl Comparison<'_> {
             drop_searches(files, self.trees[this], (self.trees[other], opens[other]), strings);
             drop_journals(files, opens[this], strings);
         }
-        self.drop_alike(&mut only, strings);
+        self.drop_alike(&mut only, |a, b| State::of(Some(a)) == State::of(Some(b)), strings);
         for (side, files) in Side::BOTH.into_iter().zip(only) {
             found.extend(files.into_iter().map(|(path, did)| {
                 let topic = if did.has(did::FOUND) { Topic::Opened } else { Topic::Tried };
@@ -321,32 +305,38 @@ impl Comparison<'_> {
             Difference::new(at, search.topic, Some(name), search.states)
         });
         all.extend(searched.chain(found).map(|one| one.unless_lost(lost)));
-        let unknown = Side::BOTH.into_iter().find(|side| lost(*side));
-        all.extend(accesses.into_iter().map(|one| Difference { unknown, ..one }));
     }
 
     /// Compares the files as the runs left them, but for those of other differences.
-    fn left(&self, strings: &StringTable, all: &mut Vec<Difference>) {
-        let mut found = Vec::new();
-        let mut only = [Files::new(), Files::new()];
+    fn left(&self, strings: &mut StringTable, all: &mut Vec<Difference>) {
+        let mut found: Vec<(u32, [Option<Left>; 2])> = Vec::new();
+        let mut only = [BTreeMap::new(), BTreeMap::new()];
         let known: HashSet<u32> = all.iter().filter_map(|one| one.subject).collect();
         each(self.trees.map(|tree| &tree.left), |path, a, b| match (a, b) {
             _ if known.contains(&path) || volatile(strings.get(path)) => {}
-            (Some(a), Some(b)) => found.extend(left::apart(a, b).map(|parts| (path, parts.map(State::Used)))),
-            (a, b) => only.iter_mut().zip([a, b]).for_each(|(files, did)| files.extend(did.map(|did| (path, did)))),
+            (Some(a), Some(b)) => found.extend(left::apart(a, b).map(|parts| (path, parts.map(Some)))),
+            (a, b) => only.iter_mut().zip([a, b]).for_each(|(files, left)| files.extend(left.map(|left| (path, left)))),
         });
-        self.drop_alike(&mut only, strings);
+        self.drop_alike(&mut only, |a, b| a == b, strings);
         for (side, files) in Side::BOTH.into_iter().zip(only) {
-            found.extend(files.into_iter().map(|(path, did)| (path, side.placed(State::Used(did), State::Absent))));
+            found.extend(files.into_iter().map(|(path, left)| (path, side.placed(Some(left), None))));
         }
         let lost = |side| self.may_lack(side, taking(Takes::Contents) | left::KIND.into(), 0);
-        let new = found.into_iter().map(|(path, states)| Difference::new(0, Topic::Left, Some(path), states));
+        let mut state =
+            |left: Option<Left>| left.map_or(State::Absent, |left| State::Text(strings.id(&left::describe(left))));
+        let new =
+            found.into_iter().map(|(path, left)| Difference::new(0, Topic::Left, Some(path), left.map(&mut state)));
         all.extend(new.map(|one| one.unless_lost(lost)));
     }
 
     /// Removes files that differ only in process ids and random names.
-    fn drop_alike(&self, only: &mut [Files; 2], strings: &StringTable) {
-        if only.iter().any(Files::is_empty) {
+    fn drop_alike<T: Copy>(
+        &self,
+        only: &mut [BTreeMap<u32, T>; 2],
+        is_same: impl Fn(T, T) -> bool,
+        strings: &StringTable,
+    ) {
+        if only.iter().any(BTreeMap::is_empty) {
             return;
         }
         // Of the shapes, only the hashes are kept.
@@ -363,8 +353,9 @@ impl Comparison<'_> {
         for (path, did) in a {
             let others = by_shape.get(&shape(*path, self.trees[0])).into_iter().flatten();
             for other in others.take(limits::DIFF_SIBLINGS) {
-                let result = State::of(b.get(other).copied());
-                if State::of(Some(*did)) == result && same_text(self.trees, [*path, *other], strings) {
+                if b.get(other).is_some_and(|other| is_same(*did, *other))
+                    && same_text(self.trees, [*path, *other], strings)
+                {
                     same[0].insert(*path);
                     same[1].insert(*other);
                 }
@@ -378,13 +369,8 @@ impl Comparison<'_> {
     fn uses_alone(&self, counted: &[Alone], unseen: &[Alone], strings: &mut StringTable, all: &mut Vec<Difference>) {
         let from = all.len();
         for kind in self.others() {
-            let doers = self.doers(counted, kind);
             for (pair, uses) in self.sums(counted, |did| did.others(kind), Other::add) {
-                let first = all.len();
                 self.other(kind, &uses, pair, all);
-                let doer = |one: &Difference| *doers.get(&(one.only()?, pair, one.subject?))?;
-                let results = all[first..].iter_mut().filter(|one| one.topic.is_result());
-                results.for_each(|one| one.alone = doer(one));
             }
         }
         let files = |of: fn(&Activity) -> &Files| self.sums(unseen, move |did| of(did).clone(), Did::add);
@@ -398,21 +384,6 @@ impl Comparison<'_> {
             let lost = Side::BOTH.into_iter().find(|side| self.may_lack_processes(*side, one.pair));
             one.unknown = one.unknown.or(lost);
         }
-    }
-
-    /// The roles without a counterpart that had events of a kind, by side, pair and subject. `None` for several.
-    fn doers(&self, counted: &[Alone], kind: Kind) -> HashMap<(Side, usize, u32), Option<Alone>> {
-        let mut doers = HashMap::default();
-        for alone in counted {
-            let tree = self.trees[alone.side as usize];
-            for node in tree.below(alone.node) {
-                for subject in tree.nodes[node].did.others(kind).into_keys() {
-                    let one = Some(Alone { node, wraps: false, ..*alone });
-                    doers.entry((alone.side, alone.pair, subject)).and_modify(|doer| *doer = None).or_insert(one);
-                }
-            }
-        }
-        doers
     }
 
     /// What the processes of one run did, by pair and side.
@@ -475,7 +446,7 @@ fn volatile(path: &[u8]) -> bool {
         b"/sys/devices/system/cpu",
         b"/sys/fs/cgroup/",
     ];
-    under.iter().any(|dir| path.starts_with(dir)) || leaf(path) == b"GMfifo*"
+    under.iter().any(|dir| path.starts_with(dir)) || leaf(path).starts_with(b"GMfifo")
 }
 
 fn exits_differ(nodes: [&Role; 2]) -> bool {

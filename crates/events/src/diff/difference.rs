@@ -38,8 +38,6 @@ pub(super) enum Topic {
     Tried,
     /// A file that the runs left differently: removed, created, its mode.
     Left,
-    /// The purposes for which a file was opened, or the mode of a new one.
-    Access,
 }
 
 /// What is the same for all differences of a topic.
@@ -50,7 +48,6 @@ pub(super) struct Row {
     /// The order of the lines: causes before what they cause.
     pub(super) class: u8,
     pub(super) shares: Shares,
-    pub(super) tolerance: Tolerance,
 }
 
 /// Which differences of a topic share a line.
@@ -58,24 +55,12 @@ pub(super) struct Row {
 pub(super) enum Shares {
     /// Those with the same subject and the same states, in any role.
     Equal,
-    /// Those too, and other files of the same roles with these states.
+    /// Those of one program with the same states, whatever their files are.
     Files,
-    /// Equal ones of one program.
+    /// Those of one program with the same subject and the same states.
     Program,
-    /// Those of one program, whatever their numbers are. The numbers are added up.
+    /// Those of one program with the same subject, whatever their numbers are. The numbers are added up.
     Sums,
-}
-
-/// What run B may have where the good runs differ too, so that the difference is noise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Tolerance {
-    /// Nothing.
-    None,
-    Anything,
-    /// What one of the good runs has.
-    Known,
-    /// A number between the lowest and the highest one.
-    Between,
 }
 
 impl Topic {
@@ -90,28 +75,27 @@ impl Topic {
     }
 
     pub(super) fn row(self) -> Row {
-        let (word, class, shares, tolerance) = match self {
-            Topic::Program => ("missing", 0, Shares::Files, Tolerance::Known),
-            Topic::File => ("missing", 1, Shares::Files, Tolerance::Known),
-            Topic::Search => ("missing", 1, Shares::Equal, Tolerance::Known),
-            Topic::Sought => ("missing", 1, Shares::Files, Tolerance::Known),
-            Topic::Argv => ("argv", 2, Shares::Equal, Tolerance::Anything),
-            Topic::Cwd => ("cwd", 3, Shares::Equal, Tolerance::Anything),
-            Topic::Env => ("env", 3, Shares::Equal, Tolerance::Anything),
-            Topic::User => ("user", 3, Shares::Equal, Tolerance::Known),
-            Topic::Count => ("exec", 4, Shares::Sums, Tolerance::Between),
-            Topic::Alone => ("exec", 4, Shares::Sums, Tolerance::Anything),
-            Topic::Other(kind) if self.is_result() => (kind.name(), 6, Shares::Program, Tolerance::Known),
-            Topic::Other(kind) => (kind.name(), 5, Shares::Sums, Tolerance::Between),
-            Topic::Exit => ("exit", 7, Shares::Program, Tolerance::Known),
-            Topic::Elsewhere => ("opened", 8, Shares::Equal, Tolerance::Known),
-            Topic::Opened => ("opened", 8, Shares::Files, Tolerance::Known),
-            Topic::Tried => ("tried", 8, Shares::Files, Tolerance::Known),
-            Topic::Left => (left::KIND.name(), 8, Shares::Files, Tolerance::Known),
-            Topic::Access => ("access", 8, Shares::Files, Tolerance::Known),
-            Topic::Unrecorded(kind) => (kind.name(), 9, Shares::Equal, Tolerance::None),
+        let (word, class, shares) = match self {
+            Topic::Program => ("missing", 0, Shares::Files),
+            Topic::File => ("missing", 1, Shares::Files),
+            Topic::Search => ("missing", 1, Shares::Equal),
+            Topic::Sought => ("missing", 1, Shares::Files),
+            Topic::Argv => ("argv", 2, Shares::Equal),
+            Topic::Cwd => ("cwd", 3, Shares::Equal),
+            Topic::Env => ("env", 3, Shares::Equal),
+            Topic::User => ("user", 3, Shares::Equal),
+            Topic::Count => ("exec", 4, Shares::Sums),
+            Topic::Alone => ("exec", 4, Shares::Sums),
+            Topic::Other(kind) if self.is_result() => (kind.name(), 6, Shares::Program),
+            Topic::Other(kind) => (kind.name(), 5, Shares::Sums),
+            Topic::Exit => ("exit", 7, Shares::Program),
+            Topic::Elsewhere => ("opened", 8, Shares::Equal),
+            Topic::Opened => ("opened", 8, Shares::Files),
+            Topic::Tried => ("tried", 8, Shares::Files),
+            Topic::Left => (left::KIND.name(), 8, Shares::Files),
+            Topic::Unrecorded(kind) => (kind.name(), 9, Shares::Equal),
         };
-        Row { word, class, shares, tolerance }
+        Row { word, class, shares }
     }
 }
 
@@ -128,8 +112,6 @@ pub(super) enum State {
     Text(u32),
     /// A count, or a user id.
     Number(u64),
-    /// The part of the use of a file that differs.
-    Used(Did),
     /// The arguments that the other run does not have.
     Words(Vec<u32>),
 }

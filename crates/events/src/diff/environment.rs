@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+/// Bytes of an environment, and of a variable in a tree that may be half full.
+const ENVIRONMENT: usize = 160;
+const VARIABLE: usize = 16;
+
 /// Variables by name: `NAME=VALUE`. If the recording does not have the value, the name again; [`VARIES`] if it is not the same in all
 /// processes of a role.
 pub(super) type Variables = Arc<BTreeMap<u32, u32>>;
@@ -21,25 +25,16 @@ const VOLATILE: &str = "_ PWD OLDPWD SHLVL COLUMNS LINES TERM COLORTERM TERM_PRO
     SSH_TTY XDG_SESSION_ID DBUS_SESSION_BUS_ADDRESS INVOCATION_ID JOURNAL_STREAM SYSTEMD_EXEC_PID \
     MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE SUDO_COMMAND";
 
-/// Bytes of a place in the tables of known and merged environments, which may be less than half full.
-const KNOWN: usize = 32;
-
-/// Bytes of a variable in a tree that may be half full.
-const VARIABLE: usize = 16;
-
 fn is_volatile(name: &[u8]) -> bool {
     VOLATILE.split(' ').any(|volatile| volatile.as_bytes() == name)
 }
 
-/// The environments of a run. Each is kept once.
+/// The environments of a run.
 #[derive(Debug, Default)]
 pub(super) struct Environments {
-    lists: Vec<Variables>,
-    ids: HashMap<Variables, u32>,
-    /// The numbers of the lists by the hash of the environment that the recording has.
-    known: HashMap<u64, u32>,
+    /// By the hash of the environment that the recording has.
+    known: HashMap<u64, Variables>,
     hasher: RandomState,
-    merged: HashMap<[u32; 2], u32>,
     /// Bytes in use.
     pub(super) bytes: usize,
     /// Whether the recording has values, and not only names.
@@ -47,69 +42,52 @@ pub(super) struct Environments {
 }
 
 impl Environments {
-    /// The number of an environment.
-    pub(super) fn id(&mut self, raw: &[u8], names: &NameRules, strings: &mut StringTable) -> u32 {
+    pub(super) fn of(&mut self, raw: &[u8], names: &NameRules, strings: &mut StringTable) -> Variables {
         let hash = self.hasher.hash_one(raw);
-        if let Some(id) = self.known.get(&hash) {
-            return *id;
+        if let Some(known) = self.known.get(&hash) {
+            return Arc::clone(known);
         }
         let mut text = Vec::new();
-        let mut all: Vec<_> =
-            environment::names_and_values(raw).filter(|(name, _)| !name.is_empty() && !is_volatile(name)).collect();
-        all.sort_by_key(|(name, _)| *name);
-        let repeated = all.chunk_by(|(one, _), (other, _)| one == other).flat_map(|named| named.iter().zip(1u32..));
-        let variables = repeated
-            .map(|((name, value), number)| {
-                // The loader takes the last of a name, and getenv(3) the first.
-                let name = if number == 1 { name.to_vec() } else { [name, format!("#{number}").as_bytes()].concat() };
-                text.clear();
-                if let Some(value) = value {
-                    self.values = true;
-                    names.word(&[&name, b"=".as_slice(), value].concat(), &mut text);
-                }
-                let name = strings.id(&name);
-                (name, if text.is_empty() { name } else { strings.id(&text) })
-            })
-            .collect();
-        let id = self.intern(variables);
-        self.bytes += KNOWN;
-        self.known.insert(hash, id);
-        id
-    }
-
-    /// The number of the environment of a role whose processes have these two.
-    pub(super) fn merged(&mut self, one: u32, other: u32) -> u32 {
-        if one == other {
-            return one;
+        let mut variables = BTreeMap::new();
+        for (name, value) in environment::names_and_values(raw) {
+            if name.is_empty() || is_volatile(name) {
+                continue;
+            }
+            text.clear();
+            if let Some(value) = value {
+                self.values = true;
+                names.word(&[name, b"=", value].concat(), &mut text);
+            }
+            let name = strings.id(name);
+            // getenv(3) takes the first of a name.
+            variables.entry(name).or_insert_with(|| if text.is_empty() { name } else { strings.id(&text) });
         }
-        if let Some(id) = self.merged.get(&[one, other]) {
-            return *id;
-        }
-        let of = |id: u32| self.lists.get(id as usize).cloned().unwrap_or_default();
-        let id = self.intern(merge(&of(one), &of(other)));
-        self.bytes += KNOWN;
-        self.merged.insert([one, other], id);
-        id
+        let variables = self.counted(variables);
+        self.known.insert(hash, Arc::clone(&variables));
+        variables
     }
 
-    fn intern(&mut self, variables: BTreeMap<u32, u32>) -> u32 {
-        *self.ids.entry(variables.into()).or_insert_with_key(|variables| {
-            self.bytes += 128 + VARIABLE * variables.len();
-            self.lists.push(Arc::clone(variables));
-            u32::try_from(self.lists.len() - 1).unwrap_or(u32::MAX)
-        })
+    /// The environment of a role whose processes have these two.
+    pub(super) fn merged(&mut self, one: Variables, other: &Variables) -> Variables {
+        let both = merge(&one, other);
+        if both == *one { one } else { self.counted(both) }
     }
 
-    /// Removes the data that only [`id`](Self::id) and [`merged`](Self::merged) need.
+    fn counted(&mut self, variables: BTreeMap<u32, u32>) -> Variables {
+        self.bytes += ENVIRONMENT + VARIABLE * variables.len();
+        variables.into()
+    }
+
+    /// Removes the data that only [`of`](Self::of) needs.
     pub(super) fn close(&mut self) {
-        (self.ids, self.known, self.merged) = Default::default();
+        self.known = HashMap::default();
     }
+}
 
-    /// The lists, with common numbers.
-    pub(super) fn renumbered(self, common: impl Fn(u32) -> u32) -> Vec<Variables> {
-        let of = |(name, text): (&u32, &u32)| (common(*name), if *text == VARIES { VARIES } else { common(*text) });
-        self.lists.iter().map(|list| list.iter().map(of).collect::<BTreeMap<_, _>>().into()).collect()
-    }
+/// An environment with common numbers.
+pub(super) fn renumbered(variables: &Variables, common: impl Fn(u32) -> u32) -> Variables {
+    let of = |(name, text): (&u32, &u32)| (common(*name), if *text == VARIES { VARIES } else { common(*text) });
+    variables.iter().map(of).collect::<BTreeMap<_, _>>().into()
 }
 
 /// A variable that differs: the name, and its text in A and in B.

@@ -6,7 +6,6 @@ use crate::event::exit::{Ended, Exit};
 use crate::event::names;
 use crate::text::command::{Arguments, leaf, named, shortened};
 use crate::text::grouped;
-use std::collections::HashMap;
 
 /// The most characters of a command line in a line of text.
 pub(super) const COMMAND: usize = 60;
@@ -20,31 +19,8 @@ pub(super) fn name<'s>(node: &Role, strings: &'s StringTable) -> &'s [u8] {
     }
 }
 
-/// The labels of roles. Roles with the same label get the part of the command line where they differ.
-pub(super) fn labels(roles: &[&Role], strings: &StringTable) -> Vec<Vec<u8>> {
-    let labels: Vec<_> = roles.iter().map(|role| label(role, strings)).collect();
-    // The directory of the program is not shown.
-    let differ = |one: usize, other: usize| roles[one].argv.get(1..) != roles[other].argv.get(1..);
-    // The first two of each label that differ.
-    let mut same: HashMap<&[u8], (usize, Option<usize>)> = HashMap::new();
-    for (at, label) in labels.iter().enumerate() {
-        let (first, second) = same.entry(label).or_insert((at, None));
-        *second = second.or((differ(*first, at)).then_some(at));
-    }
-    let told_apart = labels.iter().enumerate().map(|(at, label)| {
-        let (first, Some(second)) = same[&label[..]] else { return label.clone() };
-        let other = if differ(at, first) { first } else { second };
-        let (role, other) = (roles[at], roles[other]);
-        let (whole, other) = (command(role, strings), command(other, strings));
-        let equal = whole.iter().zip(&other).take_while(|(one, other)| one == other).count();
-        let start = whole[..equal].iter().rposition(|byte| b" /".contains(byte)).map_or(0, |at| at + 1);
-        [&called(role, strings)[..], b" ... ", &shortened(&whole[start..], COMMAND)].concat()
-    });
-    told_apart.collect()
-}
-
 /// The command line, or the program and the file that it works on.
-fn label(node: &Role, strings: &StringTable) -> Vec<u8> {
+pub(super) fn label(node: &Role, strings: &StringTable) -> Vec<u8> {
     let words: Vec<&[u8]> = node.argv.iter().map(|word| strings.get(*word)).collect();
     let named = named(&words, strings.get(node.exe));
     let program = match named.script {
@@ -65,18 +41,6 @@ fn label(node: &Role, strings: &StringTable) -> Vec<u8> {
             shortened(&[&program[..]].into_iter().chain(words).collect::<Vec<_>>().concat(), COMMAND)
         }
     }
-}
-
-/// The whole command line.
-fn command(node: &Role, strings: &StringTable) -> Vec<u8> {
-    let mut whole = called(node, strings);
-    let words = node.argv.iter().skip(1).map(|word| strings.get(*word));
-    words.for_each(|word| whole.extend_from_slice(&[b" ", word].concat()));
-    whole
-}
-
-fn called(node: &Role, strings: &StringTable) -> Vec<u8> {
-    [forked(node), name(node, strings)].concat()
 }
 
 fn forked(node: &Role) -> &'static [u8] {

@@ -1,12 +1,12 @@
 //! The files as a run left them: made, removed, moved to a name, or given a mode. What it undid is not among them.
 
-use super::uses::{Did, Files, HAS_MODE};
+use std::collections::BTreeMap;
 use tracetui_shared::kind::Kind;
 
 /// The kind whose events show it.
 pub(super) const KIND: Kind = Kind::File;
 
-/// Bits of [`Did`] about a file that a run left.
+/// Bits of [`Left`].
 mod bit {
     /// The name is new: before the run, no file had it.
     pub(super) const MADE: u8 = 1;
@@ -19,14 +19,24 @@ mod bit {
     pub(super) const RENAMED: u8 = 32;
 }
 
+/// How a run left a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Left {
+    bits: u8,
+    /// The mode that chmod(2) set, with [`HAS_MODE`]; 0 if it set none.
+    mode: u16,
+}
+
+const HAS_MODE: u16 = 1 << 15;
+
 /// Files by the numbers of their paths.
 #[derive(Debug, Default)]
-pub(super) struct FilesLeft(pub(super) Files);
+pub(super) struct FilesLeft(pub(super) BTreeMap<u32, Left>);
 
 impl FilesLeft {
     /// Handles a successful call on files. `paths` are the numbers of its paths. The mode counts as that of the file only where chmod(2)
-    /// set it: that of a new file depends on the umask. Returns whether this is all that the call changed.
-    pub(super) fn changed(&mut self, op: &str, path: u32, to: Option<u32>, mode: Option<u32>) -> bool {
+    /// set it: that of a new file depends on the umask.
+    pub(super) fn changed(&mut self, op: &str, path: u32, to: Option<u32>, mode: Option<u32>) {
         let mode = mode.map_or(0, |mode| mode as u16 & 0o7777 | HAS_MODE);
         match op {
             "open" | "mknod" => self.made(path, bit::MADE, 0),
@@ -35,7 +45,7 @@ impl FilesLeft {
             "link" => to.into_iter().for_each(|to| self.made(to, bit::MADE, 0)),
             "unlink" | "rmdir" => _ = self.removed(path),
             "exchange" => {
-                let renamed = |did: Option<Did>| did.unwrap_or(Did { bits: bit::RENAMED, ..Did::default() });
+                let renamed = |did: Option<Left>| did.unwrap_or(Left { bits: bit::RENAMED, ..Left::default() });
                 let files = [Some(path), to].map(|path| path.and_then(|path| self.0.remove(&path)));
                 self.0.insert(path, renamed(files[1]));
                 to.into_iter().for_each(|to| _ = self.0.insert(to, renamed(files[0])));
@@ -45,9 +55,9 @@ impl FilesLeft {
                 to.into_iter().for_each(|to| self.made(to, moved.bits & !bit::MADE | bit::RENAMED, moved.mode));
             }
             "chmod" => self.0.entry(path).or_default().mode = mode,
-            _ => return false,
+            // Owners, sizes, attributes and mounts are not compared.
+            _ => {}
         }
-        true
     }
 
     fn made(&mut self, path: u32, bits: u8, mode: u16) {
@@ -59,31 +69,31 @@ impl FilesLeft {
             Some(known) => bits | known.bits & bit::MADE,
             None => bits,
         };
-        self.0.insert(path, Did { bits, errno: 0, mode });
+        self.0.insert(path, Left { bits, mode });
     }
 
     /// Removes a file. Returns the entry that it had, without [`bit::REMOVED`].
-    fn removed(&mut self, path: u32) -> Did {
+    fn removed(&mut self, path: u32) -> Left {
         let known = self.0.remove(&path).unwrap_or_default();
         if known.bits & bit::MADE == 0 {
-            self.0.insert(path, Did { bits: bit::REMOVED, ..Did::default() });
+            self.0.insert(path, Left { bits: bit::REMOVED, ..Left::default() });
         }
-        Did { bits: known.bits & !bit::REMOVED, ..known }
+        Left { bits: known.bits & !bit::REMOVED, ..known }
     }
 }
 
 /// The parts of two states that differ. A new file, a replaced one and a renamed one count as the same: programs that write a temporary
 /// file and rename it leave the same file whether or not there was one before.
-pub(super) fn apart(a: Did, b: Did) -> Option<[Did; 2]> {
+pub(super) fn apart(a: Left, b: Left) -> Option<[Left; 2]> {
     let kind = bit::DIRECTORY | bit::LINK | bit::REMOVED;
     let mode = if a.mode != b.mode { u16::MAX } else { 0 };
     let bits = if (a.bits ^ b.bits) & kind != 0 { u8::MAX } else { 0 };
-    let part = |of: Did| Did { bits: of.bits & bits, errno: 0, mode: of.mode & mode };
+    let part = |of: Left| Left { bits: of.bits & bits, mode: of.mode & mode };
     (bits != 0 || mode != 0).then(|| [a, b].map(part))
 }
 
 /// A state as words: `created`, `removed`, `mode 0600`.
-pub(super) fn describe(did: Did) -> Vec<u8> {
+pub(super) fn describe(did: Left) -> Vec<u8> {
     let has = |bit| did.bits & bit != 0;
     let made = match () {
         () if has(bit::REMOVED) => Some("removed"),
@@ -131,7 +141,7 @@ mod tests {
         assert_eq!(left(&[("symlink", 1, 0, 0), ("chmod", 2, 0, 0o4755)])[1].1, "mode 4755");
         assert_eq!(left(&[("open", 1, 0, 0), ("rename", 1, 2, 0), ("unlink", 2, 0, 0)]), one(2, "removed"));
         // A mode that only one run set differs.
-        let [set, unset] = [0o600 | HAS_MODE, 0].map(|mode| Did { bits: bit::MADE, errno: 0, mode });
+        let [set, unset] = [0o600 | HAS_MODE, 0].map(|mode| Left { bits: bit::MADE, mode });
         let differing = apart(set, unset).expect("they differ");
         assert_eq!(differing.map(describe), [b"mode 0600".to_vec(), b"no chmod".to_vec()]);
         assert_eq!(apart(set, set), None);

@@ -33,7 +33,7 @@ impl Status {
 /// A difference in one or more roles.
 #[derive(Clone, Debug, Default)]
 pub struct DiffLine {
-    /// `missing argv cwd env user exec bpf tcp exit opened tried access slower`.
+    /// `missing argv cwd env user exec bpf tcp exit opened tried slower`.
     pub kind: &'static str,
     pub status: Status,
     /// The run that alone has what the difference is about. `None` if both have it, but not in the same way.
@@ -44,39 +44,27 @@ pub struct DiffLine {
     pub follows: bool,
     /// The first process: its program and main argument.
     pub process: Vec<u8>,
-    /// The first role, in the roles of the report. If only one run executed the program, its parent. 0 for all processes.
-    pub role: usize,
-    /// The program that only one run executed.
-    pub alone: Option<DiffProgram>,
+    /// The first program in A and in B. Empty in a run that did not execute it, and for all processes.
+    pub programs: [DiffProgram; 2],
+    /// A process of B with this program: the first one that failed, otherwise the first one. If only A executed the program, that of the
+    /// parent. 0 for all processes.
+    pub pid: Tgid,
     /// How many roles have this difference.
     pub roles: usize,
     /// Files, programs or arguments.
     pub subject: Vec<Vec<u8>>,
     pub a: Vec<u8>,
     pub b: Vec<u8>,
-    /// The sentence: what differs, if that is not the process itself, and how.
-    pub what: Vec<u8>,
-    pub how: Vec<u8>,
+    /// The sentence, after the kind.
+    pub text: Vec<u8>,
 }
 
 /// A program in one run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DiffProgram {
     pub exe: Vec<u8>,
     pub argv: Vec<Vec<u8>>,
     pub cwd: Vec<u8>,
-    /// A process that executed it: the first one that failed, otherwise the first one.
-    pub process: Tgid,
-}
-
-/// A role that both runs have.
-#[derive(Clone, Debug, Default)]
-pub struct DiffRole {
-    /// The role of the parent, which comes earlier in the list.
-    pub parent: usize,
-    pub process: Vec<u8>,
-    pub a: DiffProgram,
-    pub b: DiffProgram,
 }
 
 /// All differences between two runs.
@@ -84,12 +72,8 @@ pub struct DiffRole {
 pub struct DiffReport {
     /// The lines: the causes first, then their consequences, noise, and processes that took longer in run B.
     pub lines: Vec<DiffLine>,
-    /// The roles that lines are about, and the roles of their ancestors, in the order of run A. The first one is above all.
-    pub roles: Vec<DiffRole>,
     /// Differences that follow from others, by kind.
     pub follow: BTreeMap<&'static str, usize>,
-    /// Directories that were treated as equal, in addition to those of the runs.
-    pub directories: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl DiffReport {
@@ -106,7 +90,7 @@ impl DiffReport {
         for line in self.shown(show) {
             let follows = if line.follows { "  " } else { "" };
             let kind = line.word();
-            out.push_str(&format!("{follows}{kind:8} {}\n", escaped(&line.text(), charset.reversible())));
+            out.push_str(&format!("{follows}{kind:8} {}\n", escaped(&line.text, charset.reversible())));
         }
         if let Some(text) = self.follow_text().filter(|_| !show.rest) {
             out.push_str(&format!("{:8} {text}\n", "follow"));
@@ -138,12 +122,7 @@ impl DiffReport {
 
     /// The lines as JSON objects.
     pub fn json(&self, show: Show) -> String {
-        self.shown(show).map(|line| json::ascii(&line.json(self.program(line))) + "\n").collect()
-    }
-
-    /// The program of a line: that of run A, if it is in both.
-    fn program<'a>(&'a self, line: &'a DiffLine) -> &'a DiffProgram {
-        line.alone.as_ref().unwrap_or(&self.roles[line.role].a)
+        self.shown(show).map(|line| json::ascii(&line.json()) + "\n").collect()
     }
 }
 
@@ -167,28 +146,15 @@ impl DiffLine {
         }
     }
 
-    /// The sentence, after the kind.
-    pub fn text(&self) -> Vec<u8> {
-        let others = match self.roles {
-            0 | 1 => String::new(),
-            more => format!(" and {}", counted(more as u64 - 1, ["other", "others"])),
-        };
-        match (self.what.is_empty(), self.how.is_empty()) {
-            (_, true) => self.what.clone(),
-            (true, false) => [&self.process, others.as_bytes(), b": ", &self.how].concat(),
-            // No process.
-            (false, false) if self.process.is_empty() => [&self.what, &b": "[..], &self.how].concat(),
-            (false, false) => [&self.what, &b" by "[..], &self.process, others.as_bytes(), b": ", &self.how].concat(),
-        }
-    }
-
-    fn json(&self, program: &DiffProgram) -> Value {
+    fn json(&self) -> Value {
         let text = String::from_utf8_lossy;
         let list = |list: &[Vec<u8>]| list.iter().map(|bytes| text(bytes)).collect::<Value>();
+        let [a, b] = &self.programs;
+        let program = if a.exe.is_empty() { b } else { a };
         json!({
             "kind": self.kind, "status": self.status.name(), "follows": self.follows, "process": text(&self.process),
             "exe": text(&program.exe), "argv": list(&program.argv), "roles": self.roles, "subject": list(&self.subject),
-            "a": text(&self.a), "b": text(&self.b), "text": text(&self.text()),
+            "a": text(&self.a), "b": text(&self.b), "text": text(&self.text),
         })
     }
 }

@@ -8,11 +8,9 @@
 //! | `tree` | both runs as trees, and the pairs of roles that correspond |
 //! | `compare` | the differences of each pair |
 //! | `difference` | one difference, and a table of their topics |
-//! | `access` | how both runs used a file |
 //! | `left` | the files as each run left them |
 //! | `environment` | the variables that each role had |
 //! | `search` | names that a process looked for in several directories |
-//! | `parallel` | differences that the order of processes makes |
 //! | `noise` | differences that do not count |
 //! | `rank` | which differences may follow from others |
 //! | `label` | the names of processes and exit statuses in the lines |
@@ -24,7 +22,6 @@
 //! A role is a program (file, arguments, working directory) and the role of its parent. Processes of the same role are merged:
 //! their files are sets, and their execs and exit statuses are counted. No event is kept.
 
-mod access;
 mod compare;
 mod difference;
 mod environment;
@@ -33,7 +30,6 @@ mod left;
 mod lines;
 mod names;
 mod noise;
-mod parallel;
 mod random_names;
 mod rank;
 mod report;
@@ -46,7 +42,7 @@ mod tests;
 mod tree;
 mod uses;
 
-pub use lines::{DiffLine, DiffProgram, DiffReport, DiffRole, Show, Status};
+pub use lines::{DiffLine, DiffProgram, DiffReport, Show, Status};
 pub use run::{Gaps, Run};
 pub use tree::Side;
 
@@ -80,22 +76,20 @@ pub fn compare_while(
     goes_on: &dyn Fn() -> bool,
 ) -> Option<DiffReport> {
     let mut strings = StringTable::default();
-    let directories: Vec<_> = more.iter().chain([&b]).map(|other| tree::same_directories(&a, other)).collect();
-    let base = (a.gaps.clone(), Tree::of(a, &[], &mut strings));
+    let base = (a.gaps.clone(), Tree::of(a, &mut strings));
     let mut noise = Noise::default();
-    for (other, directories) in more.into_iter().zip(&directories) {
-        let other = (other.gaps.clone(), Tree::of(other, directories, &mut strings));
+    for other in more {
+        let other = (other.gaps.clone(), Tree::of(other, &mut strings));
         of_trees(base.clone(), other, (ignored, goes_on), &mut strings, |comparison, all, strings| {
             noise.learn(comparison, &all, strings)
         })?;
     }
-    let same = directories.into_iter().next_back().unwrap_or_default();
     goes_on().then_some(())?;
-    let b = (b.gaps.clone(), Tree::of(b, &same, &mut strings));
+    let b = (b.gaps.clone(), Tree::of(b, &mut strings));
     of_trees(base, b, (ignored, goes_on), &mut strings, |comparison, all, strings| {
         let (mut all, noise) = noise.split(comparison, all, strings);
         let facts = comparison.rank(strings, &mut all);
-        Maker { comparison, strings, facts }.report(&all, &noise, same)
+        Maker { comparison, strings, facts }.report(&all, &noise)
     })
 }
 

@@ -1,7 +1,7 @@
 //! Differences that do not count: those that `--ignore` names, and those that several good runs have among themselves (noise).
 
 use super::compare::Comparison;
-use super::difference::{Difference, State, Tolerance, Topic};
+use super::difference::{Difference, Shares, State, Topic};
 use super::names::{is_word, leaf, runs};
 use super::strings::StringTable;
 use super::tree::Side;
@@ -111,8 +111,9 @@ impl Noise {
 
     fn has(&self, comparison: &Comparison<'_>, one: &Difference, subject: &Subject, results: &[u32]) -> bool {
         let key = |text: Vec<u8>| comparison.noise_key(one, text);
-        let fits = |seen: &[u32]| match one.topic.row().tolerance {
-            Tolerance::Between => results.iter().all(|count| seen.first() <= Some(count) && Some(count) <= seen.last()),
+        let fits = |seen: &[u32]| match one.topic.row().shares {
+            // Counts.
+            Shares::Sums => results.iter().all(|count| seen.first() <= Some(count) && Some(count) <= seen.last()),
             _ => results.iter().all(|result| seen.contains(result)),
         };
         // A name that all good runs have is not random.
@@ -209,8 +210,8 @@ impl Comparison<'_> {
         let number = |state: &State| match state {
             State::Absent => 0,
             State::Failed { errno, .. } => 2 + u32::from(*errno),
+            State::Text(text) if one.topic == Topic::Left => *text,
             State::Number(number) => u32::try_from(*number).unwrap_or(u32::MAX),
-            State::Used(did) => u32::from(did.bits) << 16 | u32::from(did.mode),
             State::Found | State::Text(_) | State::Words(_) => 1,
         };
         match one.topic {
@@ -221,7 +222,8 @@ impl Comparison<'_> {
                 let never = (!node.forked && !statuses.contains_key(&0)).then_some(u32::MAX);
                 statuses.into_keys().chain(never).collect()
             }),
-            topic if topic.row().tolerance == Tolerance::Anything => [Vec::new(), Vec::new()],
+            // Anything is noise.
+            Topic::Argv | Topic::Cwd | Topic::Env | Topic::Alone => [Vec::new(), Vec::new()],
             _ => one.states.each_ref().map(|state| vec![number(state)]),
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn note_own_names([a, b]: &mut [Tree; 2], strings: &StringTable) {
     let own = |made: &[&'_ [u8]], used: &HashMap<&[u8], Below>, other: &HashMap<&[u8], Below>| {
         let is_own =
             |path: &&[u8]| used.get(path).is_some_and(|below| below.made && !below.read) && !other.contains_key(path);
-        let names = made.iter().filter_map(|path| and_above(path).find(is_own)).map(leaf);
+        let names = made.iter().flat_map(|path| and_above(path)).filter(is_own).map(leaf);
         names.map(<[u8]>::to_vec).collect::<HashSet<_>>()
     };
     let (names_a, names_b) = (own(&made_a, &used_a, &used_b), own(&made_b, &used_b, &used_a));

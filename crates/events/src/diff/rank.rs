@@ -2,13 +2,11 @@
 
 use super::compare::Comparison;
 use super::difference::{Difference, Rank, State, Topic};
-use super::environment;
-use super::names::{is_message, leaf};
 use super::strings::StringTable;
 use super::tree::{Alone, Side, Tree};
 use super::uses::{RoleId, did};
 use foldhash::{HashMap, HashSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The facts about a pair that decide which differences follow from which.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +44,6 @@ impl Comparison<'_> {
         let made = self.made_differently(&facts);
         let stops = self.stops(&facts, &made, all, strings);
         let of = |at: usize| facts.get(at).copied().unwrap_or_default();
-        let passed_on = variables(all, strings);
         for (at, one) in all.iter_mut().enumerate() {
             let here = of(one.pair);
             let above = of(self.pairs[one.pair].parent);
@@ -64,17 +61,15 @@ impl Comparison<'_> {
                     (here.changed || here.exit || one.texts().any(|(file, _)| is_made(file)), here.disturbed)
                 }
                 Topic::Argv | Topic::Cwd if one.pair != 0 && above.changed => (true, false),
-                Topic::Argv => (passed_on.have(one, strings), false),
                 // Programs pass on arguments in the environment.
                 Topic::Env => (here.changed, false),
-                Topic::User => (self.parent_differs_in(one), above.changed),
-                Topic::Access => (broken, near),
+                Topic::User => (false, above.changed),
                 Topic::Left => (any(|of| of.exit || of.missing), any(|of| of.changed || of.argv)),
                 topic if topic.is_result() && one.is_absent() => {
                     (here.changed || here.exit || here.missing, here.disturbed)
                 }
                 Topic::Count => (here.argv || above.failing, here.changed || above.disturbed),
-                Topic::Alone if one.alone.is_none_or(|alone| !alone.wraps) => (here.failing, near),
+                Topic::Alone => (here.failing, near),
                 Topic::Opened => (broken || one.subject.is_some_and(is_made), near),
                 Topic::Tried => (broken || one.subject.is_some_and(is_made), true),
                 _ => (false, false),
@@ -86,7 +81,6 @@ impl Comparison<'_> {
                 (false, false) => Rank::Cause,
             };
         }
-        only_tried(self.pairs.len(), all);
         facts
     }
 
@@ -109,9 +103,6 @@ impl Comparison<'_> {
     fn missed(&self, made: &HashSet<u32>, all: &[Difference], strings: &StringTable, stops: &mut Stops) {
         let certain = all.iter().enumerate().filter(|(_, one)| one.unknown.is_none());
         let stopped = certain.clone().filter_map(|(at, one)| Some((at, one, stops.side[one.pair]?)));
-        let answered = self.answered(stopped.clone(), strings);
-        let certain = certain.clone().filter(|(at, _)| !answered.contains(at));
-        let stopped = stopped.filter(|(at, ..)| !answered.contains(at));
         // Of the names that only one run looked for, the process stopped at the last.
         let mut new: HashMap<usize, (usize, u32)> = HashMap::default();
         // After a failure, a program reads its own file, and looks for data about it.
@@ -119,7 +110,6 @@ impl Comparison<'_> {
         let (mut first, mut perhaps, mut explained) = (Vec::new(), Vec::new(), Vec::new());
         for (at, one, side) in stopped {
             let Some(path) = one.subject else { continue };
-            let is_made_here = self.trees[side as usize].bits_of(path) & (did::WROTE | did::DIRECTORY) != 0;
             match one.topic {
                 _ if is_output(one, made) => {}
                 Topic::Sought => _ = new.insert(one.pair, (at, one.directories())),
@@ -129,10 +119,8 @@ impl Comparison<'_> {
                     first.push(at);
                     explained.push(one.pair);
                 }
-                Topic::File if one.lacks().is_some() => perhaps.extend(is_made_here.then_some(at)),
-                Topic::Opened if one.only() == Some(side) && !is_made_here => {
-                    let name = strings.get(path);
-                    continued.extend((name.starts_with(b"./") && !is_message(name)).then_some(one.pair));
+                Topic::Opened if one.only() == Some(side) && strings.get(path).starts_with(b"./") => {
+                    continued.insert(one.pair);
                 }
                 _ => {}
             }
@@ -158,56 +146,18 @@ impl Comparison<'_> {
         stops.perhaps.extend(perhaps);
     }
 
-    /// The places of names that only a failed process looked for, and of which it then found another form: `libx.a` instead of
-    /// `libx.so`.
-    fn answered<'d>(
-        &self,
-        stopped: impl Iterator<Item = (usize, &'d Difference, Side)>,
-        strings: &StringTable,
-    ) -> HashSet<usize> {
-        fn stem(name: &[u8]) -> &[u8] {
-            name.split(|byte| *byte == b'.').next().unwrap_or_default()
-        }
-        let sought = stopped.filter(|(_, one, _)| one.topic == Topic::Sought);
-        let names = sought.filter_map(|(at, one, side)| Some((at, (one.pair, side), leaf(strings.get(one.subject?)))));
-        let names: Vec<_> = names.collect();
-        let pairs: HashSet<(usize, Side)> = names.iter().map(|(_, pair, _)| *pair).collect();
-        // Files have numbers in the order of their first use.
-        let (mut sought, mut found): (HashMap<_, u32>, HashMap<_, u32>) = Default::default();
-        for pair in pairs {
-            for (path, used) in &self.node(pair.0, pair.1).did.opens {
-                let name = leaf(strings.get(*path));
-                match used.has(did::FOUND) {
-                    true => _ = found.insert((pair, stem(name)), *path),
-                    false => _ = sought.entry((pair, name)).or_insert(*path),
-                }
-            }
-        }
-        let is_answered = |(_, pair, name): &(usize, _, &[u8])| {
-            let (sought, found) = (sought.get(&(*pair, *name)), found.get(&(*pair, stem(name))));
-            sought.zip(found).is_some_and(|(sought, found)| sought < found)
-        };
-        names.iter().filter(|name| is_answered(name)).map(|(at, ..)| *at).collect()
-    }
-
     /// Notes the first program and the first file that a failed process did not reach, if nothing that it did explains the failure.
     /// Programs and files have numbers in the order of their first use.
     fn not_reached(&self, facts: &[Facts], all: &[Difference], strings: &StringTable, stops: &mut Stops) {
-        // A process that executed programs in both runs understood its arguments.
-        let mut executes = vec![false; facts.len()];
-        for (at, pair) in self.pairs.iter().enumerate() {
-            executes[pair.parent] |= !self.node(at, Side::A).forked;
-        }
         let open = |at: usize, side: Side| {
             stops.side[at] == Some(side.other())
                 && !stops.explained[at]
-                && (!facts[at].argv || executes[at])
+                && !facts[at].argv
                 && !self.killed(at, side.other())
         };
         let mut continued = HashSet::default();
         let mut inputs: HashMap<usize, (bool, u32, usize)> = HashMap::default();
         let mut programs: HashMap<(usize, Side), (RoleId, usize)> = HashMap::default();
-        let mut outputs: HashMap<usize, BTreeSet<&[u8]>> = HashMap::default();
         let mut perhaps = Vec::new();
         for (at, one) in all.iter().enumerate().filter(|(_, one)| one.unknown.is_none()) {
             if let Some(Alone { side, node, .. }) = one.alone {
@@ -217,20 +167,14 @@ impl Comparison<'_> {
             }
             let (Some(side), Some(path)) = (one.only(), one.subject) else { continue };
             match one.topic {
-                // It looked for this in vain.
-                Topic::Tried if open(one.pair, side.other()) && !is_message(strings.get(path)) => perhaps.push(at),
                 Topic::Opened if open(one.pair, side) => {
                     continued.insert(one.pair);
                     let bits = |side: Side| self.trees[side as usize].bits_of(path);
                     // An input that no process of the failed run has.
                     let is_input =
                         bits(side) & (did::WROTE | did::DIRECTORY) == 0 && bits(side.other()) & did::FOUND == 0;
-                    let outputs = outputs.entry(one.pair).or_insert_with(|| self.outputs(one.pair, side, strings));
-                    let name = strings.get(path);
-                    // It was created as `x.tmp4711`.
-                    let is_renamed = outputs.range(name..).next().is_some_and(|next| next.starts_with(name));
-                    if is_input && !is_renamed {
-                        let this = (!name.starts_with(b"./"), path, at);
+                    if is_input {
+                        let this = (!strings.get(path).starts_with(b"./"), path, at);
                         let first = inputs.entry(one.pair).or_insert(this);
                         *first = this.min(*first);
                     }
@@ -240,7 +184,7 @@ impl Comparison<'_> {
         }
         let changes = self.first_changes(facts);
         let programs = programs.into_iter().filter(|((at, side), (node, _))| {
-            open(*at, *side) && (!continued.contains(at) || self.not_found(*at, side.other()))
+            open(*at, *side) && !continued.contains(at)
                 || changes[*at].is_some_and(|first| *node < first[*side as usize])
         });
         let mut first: Vec<usize> = programs.map(|(_, (_, at))| at).collect();
@@ -249,20 +193,6 @@ impl Comparison<'_> {
         }
         stops.first.extend(first);
         stops.perhaps.extend(perhaps);
-    }
-
-    /// Whether the parent of a process differs in the same user ids.
-    fn parent_differs_in(&self, one: &Difference) -> bool {
-        let parent = self.pairs[one.pair].parent;
-        let has = |side: &Side| self.node(parent, *side).did.uid.map(u64::from) == Some(one.state(*side).number());
-        Side::BOTH.iter().all(has)
-    }
-
-    /// The files that a process and those below it wrote.
-    fn outputs<'s>(&self, pair: usize, side: Side, strings: &'s StringTable) -> BTreeSet<&'s [u8]> {
-        let tree = self.trees[side as usize];
-        let opens = tree.below(self.pairs[pair].nodes[side as usize]).flat_map(|node| &tree.nodes[node].did.opens);
-        opens.filter(|(_, did)| did.has(did::WROTE)).map(|(path, _)| strings.get(*path)).collect()
     }
 
     /// For each pair whose own arguments are equal, the first child whose arguments differ, if no child before it fails: an earlier
@@ -296,12 +226,6 @@ impl Comparison<'_> {
         };
         let [a, b] = Side::BOTH.map(failed);
         Side::only([a > b, a < b])
-    }
-
-    /// Whether a process did not find a command: exit code 127, or 126 if it could not be executed.
-    fn not_found(&self, pair: usize, side: Side) -> bool {
-        let failed = |side: Side| self.exits(pair, side).keys().any(|status| matches!(status >> 8, 126 | 127));
-        failed(side) && !failed(side.other())
     }
 
     fn facts(&self, all: &[Difference]) -> Vec<Facts> {
@@ -358,49 +282,5 @@ fn is_output(one: &Difference, made: &HashSet<u32>) -> bool {
         }
         Topic::Search => one.texts().any(|(path, _)| made.contains(&path)),
         _ => false,
-    }
-}
-
-/// The words in the values of the variables that differ, in A and in B.
-struct PassedOn<'s>([HashSet<&'s [u8]>; 2]);
-
-fn variables<'s>(all: &[Difference], strings: &'s StringTable) -> PassedOn<'s> {
-    let mut words = PassedOn(Default::default());
-    for one in all {
-        let Some(name) = one.subject.filter(|_| one.topic == Topic::Env) else { continue };
-        for side in Side::BOTH {
-            let text = one.state(side).texts().first();
-            let value = text.and_then(|text| environment::value(name, *text, strings)).unwrap_or_default();
-            words.0[side as usize].extend(value.split(u8::is_ascii_whitespace));
-        }
-    }
-    words
-}
-
-impl PassedOn<'_> {
-    /// Whether arguments that only one run has come from a variable.
-    fn have(&self, one: &Difference, strings: &StringTable) -> bool {
-        let has = |(word, side): (u32, Side)| self.0[side as usize].contains(strings.get(word));
-        one.texts().next().is_some() && one.texts().all(has)
-    }
-}
-
-/// A path that was tried without success explains nothing if there are other differences.
-fn only_tried(pairs: usize, all: &mut [Difference]) {
-    let mut explained = vec![false; pairs];
-    for difference in all.iter() {
-        explained[difference.pair] |= difference.rank <= Rank::Cause && difference.topic != Topic::Exit;
-    }
-    let any = explained.contains(&true);
-    for difference in all.iter_mut() {
-        if difference.topic == Topic::Tried && difference.rank == Rank::Perhaps {
-            difference.rank = if explained[difference.pair] {
-                Rank::Follows
-            } else if any {
-                Rank::Perhaps
-            } else {
-                Rank::Cause
-            };
-        }
     }
 }

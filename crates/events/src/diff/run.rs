@@ -1,13 +1,10 @@
 //! The activity of one run, by role: a fold over the events of a recording that keeps no events.
 
-mod reasons;
-
-use self::reasons::Reasons;
 use super::environment::Environments;
-use super::left::{self, FilesLeft};
+use super::left::FilesLeft;
 use super::names::NameRules;
 use super::strings::StringTable;
-use super::uses::{Activity, Did, Files, HAS_MODE, Image, Other, RoleId, Roles, Used, did};
+use super::uses::{Activity, Did, Files, Image, Other, RoleId, Roles, Used, did};
 use crate::event::exec::Exec;
 use crate::event::file::File;
 use crate::event::open::Open;
@@ -18,7 +15,7 @@ use foldhash::{HashMap, HashSet};
 use std::sync::Arc;
 use tracetui_shared::kind::{Kind, KindSet};
 use tracetui_shared::record::mark;
-use tracetui_shared::record::open::{CREATED, EXISTED};
+use tracetui_shared::record::open::CREATED;
 
 /// The parent of the roles whose parent is not part of the run.
 const TOP: RoleId = 0;
@@ -107,9 +104,6 @@ pub struct Run {
     memory: usize,
     /// The files as the run left them.
     pub(super) left: FilesLeft,
-    /// Connections that began, and those that ended and began in the trace.
-    connections: [u64; 2],
-    reasons: Reasons,
 }
 
 /// Bytes of a place in a tree or table of files, which may be less than half full.
@@ -135,12 +129,6 @@ impl Run {
         (!incomplete && !full && self.gaps.sum() == 0, self.roles.all.len())
     }
 
-    /// How many connections ended whose beginnings, which are compared, were not among the events. 0 if events are missing.
-    pub fn only_ended(&self) -> u64 {
-        let [began, ended] = self.connections;
-        if self.completeness().0 { ended.saturating_sub(began) } else { 0 }
-    }
-
     /// The number of processes and files to compare.
     pub fn counts(&self) -> (u64, u64) {
         (self.processes, self.files)
@@ -150,18 +138,11 @@ impl Run {
         if let Body::Lost(lost) = &seen.event.body {
             return self.gaps.note(lost.of(), lost.record.count);
         }
-        if let Some(connection) = seen.event.body.connection() {
-            let [began, ended] = &mut self.connections;
-            let ends = seen.event.body.is_close();
-            *began += u64::from(!ends && !seen.event.failed());
-            *ended += u64::from(ends && !connection.is_older());
-        }
         // A connection can outlive its process, and then belongs to no role.
         if seen.event.body.is_close() {
             return;
         }
         let Some(process) = seen.process else { return };
-        let reason = self.reasons.take(seen).filter(|_| self.has_room()).map(|reason| self.strings.id(&reason));
         let Some(role) = self.role_of(process, seen) else { return };
         match &seen.event.body {
             Body::Exec(exec) if exec.record.ret == 0 => {
@@ -177,14 +158,13 @@ impl Run {
                 let did = self.did(role);
                 let status = exit.record.status & 0xffff;
                 *did.exits.entry(status).or_default() += 1;
-                did.reason = reason.or(did.reason);
                 did.used.add(Used { cpu: exit.cost().map_or(0, |cost| cost.runtime), ran: seen.ran_ns() });
                 if status != 0 && !std::mem::replace(&mut did.failed, true) {
                     did.process = process.key.tgid;
                 }
             }
             body => match body.change() {
-                Some(file) => self.changed(role, file),
+                Some(file) => self.changed(file),
                 None => self.used(role, seen.event.kind(), body),
             },
         }
@@ -206,9 +186,12 @@ impl Run {
     /// Notes the environment of a process that executed a program.
     fn environment(&mut self, role: RoleId, process: &Process, seen: &EventContext<'_>) {
         let Some(env) = seen.world.environment(process.key).filter(|_| self.has_room()) else { return };
-        let env = self.environments.id(&env, &self.names, &mut self.strings);
+        let env = self.environments.of(&env, &self.names, &mut self.strings);
         let role = &mut self.roles.all[role];
-        role.env = Some(role.env.map_or(env, |before| self.environments.merged(before, env)));
+        role.env = Some(match role.env.take() {
+            Some(before) => self.environments.merged(before, &env),
+            None => env,
+        });
     }
 
     /// Counts a process of a role that began or ended.
@@ -376,40 +359,28 @@ impl Run {
         }
         let Some(path) = self.opened_path(process, open) else { return };
         let flags = open.flags();
-        let (mut bits, mut mode) = (0, 0);
+        let mut bits = 0;
         if open.record.ret >= 0 {
             bits |= did::FOUND;
             bits |= if flags & (names::O_ACCMODE | names::O_CREAT) != 0 { did::WROTE } else { 0 };
             bits |= if flags & names::O_DIRECTORY != 0 { did::DIRECTORY } else { 0 };
-            bits |= if flags & names::O_CREAT != 0 && flags & names::O_EXCL != 0 { did::NEW } else { 0 };
-            let (reads, writes) = open.access();
-            bits |= if reads { did::READS } else { 0 } | if writes { did::WRITES } else { 0 };
-            bits |= if open.record.how_marks & CREATED != 0 { did::CREATED } else { 0 };
-            bits |= if open.record.how_marks & EXISTED != 0 { did::EXISTED } else { 0 };
             if open.record.how_marks & CREATED != 0 {
                 self.left.changed("open", path, None, None);
             }
-            if open.has_mode() {
-                mode = open.record.mode as u16 & 0o7777 | HAS_MODE;
-            }
         }
-        let did = Did { bits, errno: errno(open.record.ret), mode };
+        let did = Did { bits, errno: errno(open.record.ret) };
         let new = self.note(self.base(role), path, did, |did| &mut did.opens);
         self.files += u64::from(new);
     }
 
-    /// Records what a successful call changed: the state in which it left its files, or the call.
-    fn changed(&mut self, role: RoleId, file: &File<'_>) {
+    /// Records the state in which a successful call left its files.
+    fn changed(&mut self, file: &File<'_>) {
         if !self.has_room() {
             return;
         }
         let mut number = |nth| self.file(u32::MAX, &file.absolute(nth).text()?);
         let (Some(path), to) = (number(0), file.has_second().then(|| number(1)).flatten()) else { return };
-        let op = if file.exchanges() { "exchange" } else { file.op() };
-        if !self.left.changed(op, path, to, file.mode()) {
-            let subject = [&file.change(), self.strings.get(path)].concat();
-            self.count(role, left::KIND, &subject, 0);
-        }
+        self.left.changed(if file.exchanges() { "exchange" } else { file.op() }, path, to, file.mode());
     }
 
     fn used(&mut self, role: RoleId, kind: Kind, body: &Body<'_>) {
@@ -426,7 +397,7 @@ impl Run {
         let bits = if ret >= 0 { did::FOUND } else { 0 };
         let others = &mut self.did(self.base(role)).others;
         let known = others.len();
-        let one = Other { did: Did { bits, errno: errno(ret), mode: 0 }, count: 1 };
+        let one = Other { did: Did { bits, errno: errno(ret) }, count: 1 };
         others.entry((kind, subject)).or_default().add(one);
         self.places += others.len() - known;
     }

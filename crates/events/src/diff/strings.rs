@@ -1,80 +1,52 @@
 //! Byte strings by number. Each is kept once.
 
-use foldhash::fast::RandomState;
+use foldhash::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::BuildHasher;
+use std::sync::Arc;
 
-/// Bytes of a string beside its text: its end, and its place in a table that may be less than half full.
-const ENTRY: usize = 20;
+/// Bytes of a string beside its text: its place in the list and in a table that may be less than half full, and the counts before it.
+const ENTRY: usize = 96;
 
 #[derive(Debug, Default)]
 pub(super) struct StringTable {
-    /// All strings, one after the other.
-    text: Vec<u8>,
-    /// Where each string ends.
-    ends: Vec<usize>,
-    /// Places by hash: the number of a string plus 1, or 0.
-    places: Vec<u32>,
-    /// With a random key: the strings are from outside.
-    hasher: RandomState,
+    all: Vec<Arc<[u8]>>,
+    ids: HashMap<Arc<[u8]>, u32>,
+    text: usize,
 }
 
 impl StringTable {
     /// Removes the data that only [`id`](Self::id) needs. It is made again if that is called.
     pub(super) fn close(&mut self) {
-        self.places = Vec::new();
-        self.text.shrink_to_fit();
-        self.ends.shrink_to_fit();
+        self.ids = HashMap::default();
     }
 
     /// The number of strings.
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.all.len()
     }
 
     /// The number of a string. A new string is added.
     pub(super) fn id(&mut self, bytes: &[u8]) -> u32 {
-        if 4 * self.ends.len() >= 3 * self.places.len() {
-            self.places = vec![0; (2 * self.ends.len()).next_power_of_two().max(64)];
-            for id in 0..self.number() {
-                let place = self.place(self.get(id));
-                self.places[place] = id + 1;
-            }
+        if self.ids.is_empty() {
+            self.ids = self.all.iter().cloned().zip(0..).collect();
         }
-        let place = self.place(bytes);
-        if let Some(id) = self.places[place].checked_sub(1) {
-            return id;
+        if let Some(id) = self.ids.get(bytes) {
+            return *id;
         }
-        let id = self.number();
-        self.places[place] = id.saturating_add(1);
-        self.text.extend_from_slice(bytes);
-        self.ends.push(self.text.len());
+        let (id, string) = (u32::try_from(self.all.len()).unwrap_or(u32::MAX), Arc::<[u8]>::from(bytes));
+        self.text += bytes.len();
+        self.all.push(Arc::clone(&string));
+        self.ids.insert(string, id);
         id
     }
 
-    fn number(&self) -> u32 {
-        u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
-    }
-
-    /// The place of a string, or the free one for it.
-    fn place(&self, bytes: &[u8]) -> usize {
-        let mask = self.places.len() - 1;
-        let mut place = self.hasher.hash_one(bytes) as usize & mask;
-        while self.places[place].checked_sub(1).is_some_and(|id| self.get(id) != bytes) {
-            place = (place + 1) & mask;
-        }
-        place
-    }
-
     pub(super) fn get(&self, id: u32) -> &[u8] {
-        let id = id as usize;
-        let start = id.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
-        start.zip(self.ends.get(id)).and_then(|(start, end)| self.text.get(start..*end)).unwrap_or_default()
+        self.all.get(id as usize).map_or(&[], |string| string)
     }
 
     /// Bytes in use.
     pub(super) fn bytes(&self) -> usize {
-        self.text.len() + ENTRY * self.ends.len()
+        self.text + ENTRY * self.all.len()
     }
 }
 

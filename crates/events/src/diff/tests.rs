@@ -2,7 +2,6 @@ mod causes;
 mod count;
 mod environment;
 mod slower;
-mod wrappers;
 
 use super::{DiffReport, Gaps, Run, Show, Side, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
@@ -10,7 +9,6 @@ use crate::synthetic::{Maker, each_event, payload};
 use crate::text::Charset;
 use proptest::prelude::*;
 use tracetui_shared::calls::file::{CHOWN, MKDIR, TRUNCATE};
-use tracetui_shared::calls::lookup::STAT;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, KindSet, Slot};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has};
@@ -174,7 +172,7 @@ fn build(root: &'static str, first: u32, jobs: &str, change: Change) -> Made {
         let shell = made.start(make, &["sh", "-c", &format!("cc {} -c {source}", change.flag.unwrap_or("-O2"))]);
         let include = format!("-I{root}/inc");
         let cc = made.start(shell, &["cc", change.flag.unwrap_or("-O2"), &include, "-c", &source]);
-        let object = format!("/tmp/cc{}{unit}Zq1.s", first % 90 + 10);
+        let object = format!("/tmp/{}{unit}.s", if first == 4700 { "ccXq81P" } else { "cczG3w9" });
         let cc1 = made.start(cc, &["cc1", change.flag.unwrap_or("-O2"), &include, &source, "-o", &object]);
         made.open(cc1, &source, 3);
         made.open(cc1, &format!("{root}/inc/x.h"), ENOENT);
@@ -224,53 +222,25 @@ fn plain() -> Change {
 fn the_same_build_is_equal_and_changes_without_names_are_compared() {
     let other = Change { backwards: true, ..plain() };
     check(build("/home/me/a", 4700, "-j1", plain()), build("/srv/b/c", 90_000, "-j8", other), &[]);
-    check(build("/tmp", 4700, "-j1", plain()), build("/tmp/c", 90_000, "-j8", other), &[]);
+    check(build("/tmp", 4700, "-j1", plain()), build("/tmp", 90_000, "-j8", other), &[]);
     check(build("/home/me/a", 4700, "-j1", plain()), build("/home/me/a", 4700, "-j1", plain()), &[]);
-    // Two directories inside the first are taken as the same if nothing else differs.
-    let run = |root: &'static str| {
-        let mut made = Made::new("/", 100, &["sh", "-c", "make"]);
-        made.root = root;
-        let make = made.start(100, &["make", "-C", root]);
-        made.open(make, "Makefile", 3);
-        made.start(make, &["cc", &format!("-I{root}/inc"), "x.c"]);
-        made
-    };
-    let report = between(run("/x/a").run(), run("/y/b").run());
-    assert_eq!(text(&report), "");
-    assert_eq!(report.directories, [(b"/x/a".to_vec(), b"/y/b".to_vec())]);
-    // Changes that no name shows are compared.
+    // A change is compared by the files that it leaves.
     let run = |changed: bool| {
         let mut made = Made::new("/a", 100, &["sh", "x"]);
-        let ops = [CHOWN, TRUNCATE, MKDIR];
-        for op in ops.into_iter().filter(|_| changed) {
+        for op in [CHOWN, TRUNCATE, MKDIR].into_iter().filter(|_| changed) {
             made.maker.call(Slot::File, 100, "sh", op, &format!("/etc/{op}"), 0);
         }
         made
     };
-    let [owned, cut, made] = [CHOWN, TRUNCATE, MKDIR];
-    let lines = [
-        format!("file     chown 0:0 /etc/{owned} by sh x: not tried in A, done in B"),
-        format!("file     truncate 0 /etc/{cut} by sh x: not tried in A, done in B"),
-        format!("file     /etc/{made}: created as a directory only in B"),
-    ];
-    check(run(false), run(true), &lines.each_ref().map(String::as_str));
-    // An exit names the program that was sought in vain.
-    let run = |found: bool| {
-        let mut made = Made::new("/a", 100, &["make"]);
-        for dir in ["/usr/local/bin", "/usr/bin"].iter().filter(|_| !found) {
-            made.maker.call(Slot::Lookup, 100, "make", STAT, &format!("{dir}/flexgen"), ENOENT);
-        }
-        made.exit(100, if found { 0 } else { 2 << 8 });
-        made
-    };
-    check(run(true), run(false), &["exit     make: 0 in A, 2 in B: flexgen not found"]);
+    check(run(false), run(true), &[&format!("file     /etc/{MKDIR}: created as a directory only in B")]);
 }
 
 #[test]
 fn a_changed_flag_a_missing_header_or_program_comes_before_what_follows_from_it() {
     let changed = Change { flag: Some("-O3"), ..plain() };
-    let line = "argv     sh -c cc -O2 -c a.c and 8 others: -O2 -> -O3";
-    check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &[line]);
+    let line = "argv     sh -c cc -O2 -c a.c and 2 others: -O2 -> -O3";
+    let follow = "follow   6 more differences may follow from these: 6 argv";
+    check(build("/a", 4700, "-j1", plain()), build("/b", 90_000, "-j8", changed), &[line, follow]);
     let changed = Change { header: Some(ENOENT), ..plain() };
     let lines = [
         "missing  x.h by cc1 b.c: /usr/include/x.h in A, in none of 2 directories in B",
@@ -294,8 +264,8 @@ fn a_changed_flag_a_missing_header_or_program_comes_before_what_follows_from_it(
     };
     let lines = [
         "missing  program frob by make: found in A, ENOENT in B",
-        "exit     fork of make: 0 in A, 127 (command not found) in B; then also make",
-        "follow   1 more difference may follow from these: 1 exec",
+        "exit     make: 0 in A, 2 in B",
+        "follow   2 more differences may follow from these: 2 exec",
     ];
     check(run(true), run(false), &lines);
     check(run(false), run(false), &[]);
@@ -427,7 +397,7 @@ fn connections_are_compared_by_their_outcome() {
         made.connect(child, "10.0.0.9:25", 0);
     });
     let exec = "exec     python3 h.py: executed only in B";
-    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by python3 h.py: not tried in A, succeeded in B"]);
+    check(none(), helper, &[exec, "tcp      10.0.0.9:25 by curl x: not tried in A, succeeded in B"]);
     // The kernel assigned these ports.
     check(to("127.0.0.1:40001", 0), to("127.0.0.1:40002", 0), &[]);
     let ended = |op, outcome| {
@@ -440,11 +410,6 @@ fn connections_are_compared_by_their_outcome() {
         check(none(), ended(op::CONNECT, outcome), &[]);
     }
     check(none(), ended(op::CLOSE, 0), &[]);
-    let only_ended = |times: usize| {
-        let close = payload::tcp(op::CLOSE, socket("10.0.0.5:51514"), socket("10.0.0.9:25"));
-        run(&|made| (0..times).for_each(|_| made.maker.tcp(100, "x", close))).run().only_ended()
-    };
-    assert_eq!((only_ended(1), only_ended(2)), (0, 1));
 }
 
 #[test]
@@ -466,7 +431,7 @@ fn a_filter_leaves_what_it_shows_of_a_process_of_one_run() {
         made
     };
     for (kinds, line) in [
-        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by python3 h.py: not tried in A, succeeded in B"),
+        (&[Kind::Tcp][..], "tcp      10.0.0.9:25 by sh x: not tried in A, succeeded in B"),
         (&[Kind::Open], "opened   /etc/y by sh x: opened only in B"),
         (&[Kind::Exit], "exec     python3 h.py: ended only in B"),
     ] {
@@ -554,7 +519,7 @@ fn what_may_have_been_lost_or_does_not_fit_is_unknown_and_the_rest_certain() {
 }
 
 #[test]
-fn lines_have_a_role_and_a_side_and_names_are_escaped() {
+fn lines_have_a_process_and_a_side_and_names_are_escaped() {
     let run = |good: bool| {
         let mut made = Made::new("/a", 100, &["make"]);
         let cc = made.start(100, &["cc1", "f.c"]);
@@ -568,16 +533,15 @@ fn lines_have_a_role_and_a_side_and_names_are_escaped() {
     };
     let report = compare(run(true), Vec::new(), run(false), &[]);
     let lines = || report.shown(ALL);
-    let of: Vec<_> = lines().map(|line| (line.kind, line.only, line.cause, line.role, line.alone.is_some())).collect();
+    let of: Vec<_> = lines().map(|line| (line.kind, line.only, line.cause, &line.process[..], line.pid.0)).collect();
     let expected = [
-        ("missing", Some(Side::A), true, 2, false),
-        ("exit", None, false, 2, false),
-        ("exec", Some(Side::A), false, 1, true),
+        ("missing", Some(Side::A), true, &b"cc1 f.c"[..], 101),
+        ("exit", None, false, b"cc1 f.c", 101),
+        ("exec", Some(Side::A), false, b"ld", 100),
     ];
     assert_eq!(of, expected);
-    let roles: Vec<_> = report.roles.iter().map(|role| (role.parent, &role.process[..], role.b.process.0)).collect();
-    assert_eq!(roles, [(0, &b""[..], 0), (0, b"make", 100), (1, b"cc1 f.c", 101)]);
-    assert_eq!(report.roles[2].a.argv, [b"cc1".to_vec(), b"f.c".to_vec()]);
+    let programs: Vec<_> = lines().map(|line| line.programs.each_ref().map(|program| program.argv.len())).collect();
+    assert_eq!(programs, [[2, 2], [2, 2], [1, 0]]);
     // Without a failure, all that nothing explains is a cause.
     let flag = |flag| Made::new("/a", 100, &["cc1", flag]).run();
     let report = compare(flag("-O1"), Vec::new(), flag("-O2"), &[]);

@@ -1,24 +1,24 @@
 //! Both runs as trees of roles with common string numbers, and the pairs of roles that correspond.
 
-use super::environment::{Variables, merge};
+use super::environment::{Variables, merge, renumbered};
+use super::left::Left;
 use super::names::{Chance, alike, leaf, shape};
 use super::run::Run;
 use super::strings::StringTable;
-use super::uses::{Activity, Files, Role, RoleId, Roles, did};
+use super::uses::{Role, RoleId, Roles, did};
 use crate::limits;
 use foldhash::{HashMap, HashSet};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Role>,
-    environments: Vec<Variables>,
     /// The opened files, with the bits of all roles.
     pub(super) files: BTreeMap<u32, u8>,
     /// The files as the run left them.
-    pub(super) left: Files,
+    pub(super) left: BTreeMap<u32, Left>,
     pub(super) chance: Chance,
     /// The directory of the run, shown as `.`; empty for none.
     pub(super) root: Vec<u8>,
@@ -71,103 +71,21 @@ pub(super) struct Alone {
     pub(super) side: Side,
     pub(super) node: RoleId,
     pub(super) pair: usize,
-    /// It starts a program that corresponds to one of the other run.
-    pub(super) wraps: bool,
-}
-
-/// The corresponding working directories of the two runs, in addition to the first ones: those that only one run has, if their
-/// subdirectories are the same.
-pub(super) fn same_directories(a: &Run, b: &Run) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (here, there) = (directories(a), directories(b));
-    let only = |these: &[&[u8]], those: &[&[u8]]| {
-        let known: HashSet<&[u8]> = those.iter().copied().collect();
-        these.iter().copied().filter(|dir| !known.contains(dir)).map(<[u8]>::to_vec).collect::<Vec<_>>()
-    };
-    let (only_a, only_b) = (only(&here, &there), only(&there, &here));
-    let (tops_a, tops_b) = (tops(&only_a), tops(&only_b));
-    let below = |dirs: &[Vec<u8>], top: &[u8]| {
-        dirs.iter().filter_map(|dir| dir.strip_prefix(top).map(<[u8]>::to_vec)).collect::<HashSet<_>>()
-    };
-    let inside = |one: &[u8], other: &[u8]| one.strip_prefix(other).is_some_and(|rest| rest.starts_with(b"/"));
-    let same = |(one, other): &(Vec<u8>, Vec<u8>)| {
-        // A directory does not correspond to one inside it.
-        if inside(one, other) || inside(other, one) {
-            return false;
-        }
-        let (one, other) = (below(&only_a, one), below(&only_b, other));
-        one.is_subset(&other) || other.is_subset(&one)
-    };
-    let pairs: Vec<_> = tops_a.iter().cloned().zip(tops_b.iter().cloned()).collect();
-    if tops_a.len() == tops_b.len() && pairs.iter().all(same) { pairs } else { Vec::new() }
-}
-
-/// The working directories of the programs, without repetition.
-fn directories(run: &Run) -> Vec<&[u8]> {
-    let mut found = HashSet::default();
-    let programs = run.roles.all.iter().skip(1).filter(|role| !role.forked);
-    let dirs = programs.filter(|role| found.insert(role.cwd)).map(|role| run.strings.get(role.cwd));
-    dirs.filter(|dir| !dir.is_empty()).collect()
-}
-
-/// The directories that are not below another one.
-fn tops(dirs: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let known: HashSet<&[u8]> = dirs.iter().map(Vec::as_slice).collect();
-    let slashes = |dir: &[u8]| (1..dir.len()).filter(|at| dir[*at] == b'/').collect::<Vec<_>>();
-    let inside = |dir: &&Vec<u8>| slashes(dir).iter().any(|at| known.contains(&dir[..*at]));
-    dirs.iter().filter(|dir| !inside(dir)).take(limits::DIFF_SIBLINGS).cloned().collect()
-}
-
-fn substitute(text: &[u8], dirs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~@%#".contains(&byte) || byte >= 0x80;
-    let mut out = Vec::with_capacity(text.len());
-    let (mut at, mut token) = (0, 0);
-    while let Some(byte) = text.get(at) {
-        let starts = at == token || text.get(token) == Some(&b'-') && at > 0 && !b"/.".contains(&text[at - 1]);
-        let ends = |end: usize| text.get(end).is_none_or(|byte| *byte == b'/' || !is_name(*byte));
-        let found = dirs.iter().filter(|_| starts).find_map(|(to, from)| {
-            // In arguments, `./sub` is also written `sub`.
-            let short = |dir: &[u8]| dir.strip_prefix(b"./").map(<[u8]>::to_vec);
-            let whole = text[at..].starts_with(from) && ends(at + from.len());
-            let bare = short(from).filter(|bare| at == token && text[at..].starts_with(bare) && ends(at + bare.len()));
-            match (whole, bare) {
-                (true, _) => Some((from.len(), to.clone())),
-                (false, Some(bare)) => Some((bare.len(), short(to).unwrap_or_else(|| to.clone()))),
-                (false, None) => None,
-            }
-        });
-        if let Some((length, to)) = found {
-            out.extend_from_slice(&to);
-            at += length;
-            continue;
-        }
-        out.push(*byte);
-        at += 1;
-        if !is_name(*byte) && *byte != b'/' {
-            token = at;
-        }
-    }
-    out
-}
-
-/// The numbers of a run's strings in the common table, with `dirs` replaced. An empty common table takes over the strings.
-fn renumbered(own: StringTable, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Vec<u32> {
-    let all = 0..u32::try_from(own.len()).unwrap_or(u32::MAX);
-    match (strings.len(), dirs) {
-        (0, []) => {
-            *strings = own;
-            all.collect()
-        }
-        (_, []) => all.map(|id| strings.id(own.get(id))).collect(),
-        _ => all.map(|id| strings.id(&substitute(own.get(id), dirs))).collect(),
-    }
 }
 
 impl Tree {
-    /// The roles of a run, with `dirs` replaced.
-    pub(super) fn of(run: Run, dirs: &[(Vec<u8>, Vec<u8>)], strings: &mut StringTable) -> Tree {
-        let common = renumbered(run.strings, dirs, strings);
+    /// The roles of a run, with the numbers of the common table. An empty one takes over the strings.
+    pub(super) fn of(run: Run, strings: &mut StringTable) -> Tree {
+        let all = 0..u32::try_from(run.strings.len()).unwrap_or(u32::MAX);
+        let common: Vec<u32> = match strings.len() {
+            0 => {
+                *strings = run.strings;
+                all.collect()
+            }
+            _ => all.map(|id| strings.id(run.strings.get(id))).collect(),
+        };
         let common = |id: u32| common.get(id as usize).copied().unwrap_or_default();
-        let mut environments = run.environments.renumbered(common);
+        let mut environments: HashMap<Variables, Variables> = HashMap::default();
         let mut roles = Roles::default();
         let mut of_role: Vec<RoleId> = vec![0];
         for role in run.roles.all.into_iter().skip(1) {
@@ -176,34 +94,30 @@ impl Tree {
             let image = (role.forked, common(role.exe), common(role.cwd), argv);
             let id = roles.id(parent, image, role.did.process, role.did.orphan);
             // A process that was forked has the environment of its program.
-            let env = role.env.or(roles.all[parent].env.filter(|_| role.forked));
+            let inherited = roles.all[parent].env.clone().filter(|_| role.forked);
+            let own = role.env.map(|env| {
+                let new = environments.entry(env).or_insert_with_key(|env| renumbered(env, common));
+                Arc::clone(new)
+            });
             let node = &mut roles.all[id];
-            node.env = match (node.env, env) {
-                (Some(one), Some(other)) if environments[one as usize] != environments[other as usize] => {
-                    let both = merge(&environments[one as usize], &environments[other as usize]);
-                    environments.push(both.into());
-                    u32::try_from(environments.len() - 1).ok()
-                }
+            node.env = match (node.env.take(), own.or(inherited)) {
+                (Some(one), Some(other)) if one != other => Some(merge(&one, &other).into()),
                 (one, other) => one.or(other),
             };
             node.did.add(role.did, common);
             of_role.push(id);
         }
-        let left = run.left.0.into_iter().map(|(path, did)| (common(path), did)).collect();
-        let (mut chance, mut files) = (Chance::new(run.pids), BTreeMap::new());
+        let left: BTreeMap<u32, Left> = run.left.0.into_iter().map(|(path, left)| (common(path), left)).collect();
+        let (chance, mut files) = (Chance::new(run.pids), BTreeMap::new());
         for (path, did) in roles.all.iter().flat_map(|node| &node.did.opens) {
             *files.entry(*path).or_default() |= did.bits;
-            if did.has(did::WROTE) {
-                chance.wrote(strings.get(*path), did.has(did::NEW));
-            }
+        }
+        // Files that were written under another name, directories, and what was removed.
+        for path in left.keys() {
+            *files.entry(*path).or_default() |= did::WROTE;
         }
         let (root, above) = (run.names.root.clone(), run.names.above_root());
-        Tree { nodes: roles.all, environments, files, left, chance, root, above }
-    }
-
-    /// The environment of a role.
-    pub(super) fn environment(&self, node: RoleId) -> Option<&Variables> {
-        self.environments.get(self.nodes[node].env? as usize)
+        Tree { nodes: roles.all, files, left, chance, root, above }
     }
 
     /// The bits of all uses of a file.
@@ -243,62 +157,27 @@ pub(super) fn same_texts(trees: [&Tree; 2], [one, other]: [&[u32]; 2], strings: 
 }
 
 /// Pairs the roles of two runs from the top down: first equal roles, then roles that differ in process ids and random names, then
-/// those with the most arguments in common. A program that only one run has may start the one that corresponds, as `timeout 60 make`
-/// and a script named `gcc` do.
+/// those with the most arguments in common.
 pub(super) fn pair(trees: &mut [Tree; 2], strings: &mut StringTable) -> (Vec<Pair>, Vec<Alone>) {
     let mut pairs = vec![Pair { nodes: [0; 2], parent: 0, changed: false }];
     let mut alone = Vec::new();
     let mut at = 0;
     while let Some(parent) = pairs.get(at).copied() {
-        complete(trees, parent.nodes);
         let children = |side: Side| trees[side as usize].nodes[parent.nodes[side as usize]].children.clone();
-        let mut siblings = Siblings {
-            trees: trees.each_ref(),
-            free: Side::BOTH.map(children),
-            found: Vec::new(),
-            lifted: Vec::new(),
-            wrappers: HashSet::default(),
-        };
+        let mut siblings = Siblings { trees: trees.each_ref(), free: Side::BOTH.map(children), found: Vec::new() };
         // The forked processes, whatever the arguments of their programs are.
         siblings.by(|node, _| node.forked.then_some(()), |_, _| true);
         siblings.by(|node, _| Some((node.forked, node.exe, node.cwd, &node.argv)), |_, _| true);
-        // If one directory is unknown, or only the directory changed.
-        siblings.by(|node, _| Some((node.forked, node.exe, &node.argv)), |_, _| true);
         siblings.alike(strings);
         siblings.changed(strings, at == 0);
-        let Siblings { free, found, lifted, wrappers, .. } = siblings;
+        let Siblings { free, found, .. } = siblings;
         pairs.extend(found.into_iter().map(|(nodes, changed)| Pair { nodes, parent: at, changed }));
         for (side, nodes) in Side::BOTH.into_iter().zip(free) {
-            let of = |node: RoleId| Alone { side, node, pair: at, wraps: wrappers.contains(&(side, node)) };
-            alone.extend(nodes.into_iter().map(of));
-        }
-        for (side, parent, child) in lifted {
-            trees[side as usize].nodes[parent].children.retain(|node| *node != child);
+            alone.extend(nodes.into_iter().map(|node| Alone { side, node, pair: at }));
         }
         at += 1;
     }
     (pairs, alone)
-}
-
-/// The most programs that start another one in turn: `env`, `timeout` and `setpriv` in `setpriv … timeout 60 env A=1 make`.
-const WRAPPERS: usize = 6;
-
-/// The difference, in thousandths, that a program may have from one that is started by another.
-const INNER: usize = 250;
-
-/// Adds the forked processes that only one side has to the other: there, they all executed a program.
-fn complete(trees: &mut [Tree; 2], pair: [RoleId; 2]) {
-    let has = |side: Side| {
-        let nodes = &trees[side as usize].nodes;
-        nodes[pair[side as usize]].children.iter().any(|child| nodes[*child].forked)
-    };
-    let Some(side) = Side::only(Side::BOTH.map(has)).map(Side::other) else { return };
-    let (nodes, parent) = (&mut trees[side as usize].nodes, pair[side as usize]);
-    let Role { exe, cwd, ref argv, ref did, .. } = nodes[parent];
-    let (argv, did) = (Arc::clone(argv), Activity { process: did.process, ..Activity::default() });
-    let id = nodes.len();
-    nodes[parent].children.push(id);
-    nodes.push(Role { parent, exe, cwd, argv, did, forked: true, ..Role::default() });
 }
 
 /// The children of two nodes that correspond.
@@ -308,17 +187,11 @@ struct Siblings<'a> {
     free: [Vec<RoleId>; 2],
     /// The pairs, and whether their arguments differ.
     found: Vec<([RoleId; 2], bool)>,
-    /// The programs that were paired although another one started them, and their parents.
-    lifted: Vec<(Side, RoleId, RoleId)>,
-    /// The children that started these.
-    wrappers: HashSet<(Side, RoleId)>,
 }
 
-/// A child without a counterpart, or a program that it started.
+/// A child without a counterpart, and its arguments in order.
 struct Candidate {
     node: RoleId,
-    /// The child, and further programs that started this one. Empty for the child.
-    above: Vec<RoleId>,
     tokens: Vec<u32>,
 }
 
@@ -367,83 +240,42 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    /// Pairs the children, and programs that they started, with the most arguments in common.
+    /// Pairs the children with the most arguments in common.
     fn changed(&mut self, strings: &mut StringTable, top: bool) {
         if self.free.iter().any(Vec::is_empty) {
             return;
         }
         let [a, b] = self.trees;
-        let (left, left_inner) = candidates(a, &self.free[0], strings);
-        let (right, right_inner) = candidates(b, &self.free[1], strings);
+        let (left, right) = (candidates(a, &self.free[0], strings), candidates(b, &self.free[1], strings));
         let single = left.len() == 1 && right.len() == 1;
         let mut all = Vec::new();
-        for (left, right) in [(&left, &right), (&left, &right_inner), (&left_inner, &right)] {
-            for (one, other) in near(left, right) {
-                let (this, that) = (&a.nodes[one.node], &b.nodes[other.node]);
-                let (apart, same_program) = apart((this, &one.tokens), (that, &other.tokens), strings);
-                let is_child = one.above.is_empty() && other.above.is_empty();
-                let enough = match is_child {
-                    true => apart <= 500 || single && (same_program || top),
-                    false => apart <= INNER && this.exe == that.exe,
-                };
-                if enough && !this.forked && !that.forked {
-                    // What a script with the name of a program starts may be the program.
-                    let script = if swapped([this, that], strings).is_some() { INNER } else { 0 };
-                    all.push((apart + script + usize::from(!same_program), !is_child, [one, other]));
-                }
+        for (one, other) in near(&left, &right) {
+            let (this, that) = (&a.nodes[one.node], &b.nodes[other.node]);
+            let apart = apart(&one.tokens, &other.tokens);
+            let same_program = leaf(strings.get(this.exe)) == leaf(strings.get(that.exe));
+            if (apart <= 500 || single && (same_program || top)) && !this.forked && !that.forked {
+                all.push((apart + usize::from(!same_program), [one.node, other.node]));
             }
         }
-        all.sort_unstable_by_key(|(apart, inner, both)| (*apart, *inner, both.map(|of| of.node)));
-        let mut paired: HashSet<(Side, RoleId)> = HashSet::default();
-        for (apart, is_inner, both) in all {
-            let is_free = |(side, of): (Side, &Candidate)| {
-                let wraps = of.above.is_empty() && self.wrappers.contains(&(side, of.node));
-                !wraps && !of.above.iter().chain([&of.node]).any(|node| paired.contains(&(side, *node)))
-            };
-            if !Side::BOTH.into_iter().zip(both).all(is_free) {
-                continue;
+        all.sort_unstable();
+        let mut paired: [HashSet<RoleId>; 2] = Default::default();
+        for (_, nodes) in all {
+            if nodes.iter().zip(&paired).all(|(node, paired)| !paired.contains(node)) {
+                nodes.iter().zip(&mut paired).for_each(|(node, paired)| _ = paired.insert(*node));
+                self.found.push((nodes, true));
             }
-            for (side, of) in Side::BOTH.into_iter().zip(both) {
-                paired.insert((side, of.node));
-                if let (Some(child), Some(parent)) = (of.above.first(), of.above.last()) {
-                    self.lifted.push((side, *parent, of.node));
-                    self.wrappers.insert((side, *child));
-                }
-            }
-            self.found.push((both.map(|of| of.node), !is_inner || apart > 0));
         }
         self.forget();
     }
 }
 
-/// The children with these numbers, and the programs that they started.
-fn candidates(tree: &Tree, list: &[RoleId], strings: &mut StringTable) -> (Vec<Candidate>, Vec<Candidate>) {
-    let mut of = |node: RoleId, above: Vec<RoleId>| {
-        let mut tokens = tokens(&tree.nodes[node], strings);
-        // The directory of a program is not an argument.
-        if let Some(first) = tokens.first_mut() {
-            let name = leaf(strings.get(*first)).to_vec();
-            *first = strings.id(&name);
-        }
+fn candidates(tree: &Tree, list: &[RoleId], strings: &mut StringTable) -> Vec<Candidate> {
+    let mut of = |node: &RoleId| {
+        let mut tokens = tokens(&tree.nodes[*node], strings);
         tokens.sort_unstable();
-        Candidate { node, above, tokens }
+        Candidate { node: *node, tokens }
     };
-    let children: Vec<Candidate> = list.iter().map(|node| of(*node, Vec::new())).collect();
-    let mut inner = Vec::new();
-    for child in list {
-        let mut todo = VecDeque::from([(*child, Vec::new())]);
-        let mut room = limits::DIFF_SIBLINGS;
-        while let Some((node, above)) = todo.pop_front().filter(|(_, above)| above.len() < WRAPPERS && room > 0) {
-            let below = tree.nodes[node].children.iter().filter(|node| !tree.nodes[**node].forked).take(room);
-            let above = [&above[..], &[node]].concat();
-            for node in below {
-                room -= 1;
-                inner.push(of(*node, above.clone()));
-                todo.push_back((*node, above.clone()));
-            }
-        }
-    }
-    (children, inner)
+    list.iter().map(&mut of).collect()
 }
 
 /// The candidates that have a rare word in common. One that has none with any is compared with the first ones.
@@ -469,33 +301,9 @@ fn near<'c>(left: &'c [Candidate], right: &'c [Candidate]) -> Vec<(&'c Candidate
     pairs
 }
 
-/// How much the arguments of two programs differ, in thousandths, so that a long command line does not count more than a short one,
-/// and whether the programs have the same name.
-fn apart(a: (&Role, &[u32]), b: (&Role, &[u32]), strings: &StringTable) -> (usize, bool) {
-    let (mut total, mut shared) = (a.1.len() + b.1.len(), 2 * common(a.1, b.1));
-    let swap = swapped([a.0, b.0], strings);
-    if let Some(at) = swap {
-        // The name of the program is one word.
-        total -= at[0] + at[1];
-        shared += 2;
-    }
-    let same = swap.is_some() || leaf(strings.get(a.0.exe)) == leaf(strings.get(b.0.exe));
-    (1000 - (1000 * shared / total.max(1)).min(1000), same)
-}
-
-/// If one of two programs is a script with the name of the other, as in `/bin/sh /opt/gcc`: the place of the word in the arguments
-/// that names the program, of both.
-pub(super) fn swapped([a, b]: [&Role; 2], strings: &StringTable) -> Option<[usize; 2]> {
-    let named = |script: &Role, program: &Role| {
-        let name = leaf(strings.get(*program.argv.first()?));
-        let is_path = |word: &[u8]| word.contains(&b'/') && leaf(word) == name;
-        (1..=2).find(|at| script.argv.get(*at).is_some_and(|word| is_path(strings.get(*word))))
-    };
-    let called = |node: &Role| node.argv.first().map(|word| leaf(strings.get(*word)));
-    if called(a) == called(b) {
-        return None;
-    }
-    named(b, a).map(|at| [0, at]).or_else(|| named(a, b).map(|at| [at, 0]))
+/// How much the arguments of two programs differ, in thousandths, so that a long command line does not count more than a short one.
+fn apart(a: &[u32], b: &[u32]) -> usize {
+    1000 - (1000 * 2 * common(a, b) / (a.len() + b.len()).max(1)).min(1000)
 }
 
 fn shape_of(node: &Role, chance: &Chance, strings: &StringTable) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! Roles, and what the processes of a role did.
 
+use super::environment::Variables;
 use foldhash::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ pub(super) struct Role {
     pub(super) exe: u32,
     pub(super) cwd: u32,
     pub(super) argv: Arc<[u32]>,
-    /// The number of its environment, if that is known.
-    pub(super) env: Option<u32>,
+    /// Its environment, if that is known.
+    pub(super) env: Option<Variables>,
     pub(super) did: Activity,
 }
 
@@ -65,12 +66,7 @@ pub(super) struct Did {
     pub(super) bits: u8,
     /// The lowest error number; 0 for none.
     pub(super) errno: u8,
-    /// The mode of a new file as passed, with [`HAS_MODE`]. Of several modes, all bits. 0 if none was passed.
-    pub(super) mode: u16,
 }
-
-/// A bit of [`Did::mode`]: a mode was passed.
-pub(super) const HAS_MODE: u16 = 1 << 15;
 
 /// Bits of [`Did`].
 pub(super) mod did {
@@ -78,24 +74,13 @@ pub(super) mod did {
     pub(in super::super) const FOUND: u8 = 1;
     /// It was opened for writing.
     pub(in super::super) const WROTE: u8 = 2;
-    /// It was created under a name that no file had.
-    pub(in super::super) const NEW: u8 = 4;
     /// It was opened as a directory.
     pub(in super::super) const DIRECTORY: u8 = 8;
-    /// The access mode permits to read it.
-    pub(in super::super) const READS: u8 = 16;
-    /// The access mode permits to write it.
-    pub(in super::super) const WRITES: u8 = 32;
-    /// An open created it.
-    pub(in super::super) const CREATED: u8 = 64;
-    /// An open that may create it found it.
-    pub(in super::super) const EXISTED: u8 = 128;
 }
 
 impl Did {
     pub(super) fn add(&mut self, other: Did) {
         self.bits |= other.bits;
-        self.mode |= other.mode;
         self.errno = match (self.errno, other.errno) {
             (0, errno) | (errno, 0) => errno,
             (one, other) => one.min(other),
@@ -139,8 +124,6 @@ pub(super) struct Activity {
     pub(super) uid: Option<u32>,
     /// Wait statuses, each with its count.
     pub(super) exits: BTreeMap<u32, u64>,
-    /// Why its last failed process failed, in words.
-    pub(super) reason: Option<u32>,
     /// What the processes that ended in this role used.
     pub(super) used: Used,
     /// The files that it opened or tried to open.
@@ -164,7 +147,6 @@ impl Activity {
             *self.exits.entry(status).or_default() += count;
         }
         self.used.add(other.used);
-        self.reason = other.reason.map(&number).or(self.reason);
         for (all, files) in [(&mut self.opens, other.opens), (&mut self.tries, other.tries)] {
             files.into_iter().for_each(|(path, did)| all.entry(number(path)).or_default().add(did));
         }

@@ -1,7 +1,6 @@
 //! The existing BPF programs and attachments, according to the inventory.
 
 use crate::bpf::frames::unknown_of;
-use crate::bpf::{Object, Via};
 use crate::event::Payload as _;
 use crate::event::bpf::Bpf;
 use crate::fifo::Fifo;
@@ -268,24 +267,6 @@ impl Programs {
         self.doers.get(&BpfMade { program, link, via: Some(via) })
     }
 
-    /// Where a program was attached without a link, according to the event of the call. `None` once a detachment was captured.
-    pub fn reported(&self, id: ProgId) -> Option<&BpfDoer> {
-        self.places(id).filter(|doer| !doer.ended && doer.made.via != Some(Via::Link)).max_by_key(|doer| doer.time)
-    }
-
-    /// Where an unloaded program was last attached, according to the event of the call. The inventory contains its links, unless
-    /// they come and go between two inventories.
-    pub fn last_reported(&self, id: ProgId) -> Option<&BpfDoer> {
-        self.places(id).max_by_key(|doer| doer.time)
-    }
-
-    /// The places where events attached a program.
-    fn places(&self, program: ProgId) -> impl Iterator<Item = &BpfDoer> {
-        let made =
-            (0..=u8::MAX).map_while(Via::of).map(move |via| BpfMade { program, link: LinkId(0), via: Some(via) });
-        made.filter_map(|made| self.doers.get(&made)).filter(|doer| !doer.place.is_empty())
-    }
-
     /// The loaded programs according to events, oldest first.
     pub(super) fn loads(&self) -> impl Iterator<Item = &BpfProgram> {
         self.loads.iter().map(|(_, load)| load)
@@ -310,9 +291,8 @@ impl Programs {
         self.doers.iter().map(|(_, doer)| doer)
     }
 
-    pub(super) fn add_doer(&mut self, mut doer: BpfDoer) {
-        doer.place.truncate(limits::BPF_TOLD_PLACE);
-        let bytes = Fifo::<BpfMade, BpfDoer>::ENTRY + doer.comm.len() + doer.place.len();
+    pub(super) fn add_doer(&mut self, doer: BpfDoer) {
+        let bytes = Fifo::<BpfMade, BpfDoer>::ENTRY + doer.comm.len();
         self.doers.insert(doer.made, doer, bytes);
         while self.doers.evict(limits::BPF_DOERS, usize::MAX).is_some() {}
     }
@@ -320,43 +300,27 @@ impl Programs {
     /// Records who loaded or attached a program. A program that an event ends is ended from then on, and the inventory confirms it
     /// later. The pipeline ends attachments, except those of an excerpt.
     pub(super) fn apply(&mut self, event: &Bpf<'_>, header: &FrameHeader) {
-        match event.ended().and_then(|(object, _)| object) {
-            Some(Object::Program(id)) => {
+        let is_excerpt = header.has(flag::EXCERPT);
+        match (event.op(), event.object()) {
+            ("unload", Some(BpfMade { program: id, .. })) => {
                 self.meet(id);
-                if header.has(flag::EXCERPT) {
+                if is_excerpt {
                     let keys: Vec<u32> = self.attachments_of(id).map(|attachment| attachment.key).collect();
                     keys.into_iter().for_each(|key| self.end_attachment(key, header.time));
                 }
                 self.end_program(id, header.time);
             }
-            Some(Object::Link(link)) if header.has(flag::EXCERPT) => self.end_link(link, header.time),
+            ("detach", Some(BpfMade { link, .. })) if link.0 != 0 && is_excerpt => self.end_link(link, header.time),
             _ => {}
         }
-        if let Some(doer) = event.detached().and_then(|made| self.doers.get_mut(&made)) {
-            self.changes += 1;
-            match event.is_made() {
-                true => doer.ended = true,
-                false => doer.place.clear(),
-            }
-        }
-        if event.is_made() || header.has(flag::EXCERPT) {
+        if event.is_made() || is_excerpt {
             self.meet_load(event, header.time);
         }
-        let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) else { return };
-        self.changes += 1;
-        let doer = |made, place| {
-            let comm = header.comm().to_vec();
-            BpfDoer { made, tgid: header.tgid, comm, time: header.time, place, ended: false }
-        };
-        let mut place = Vec::new();
-        if made.via.is_some() && !event.is_made() {
-            event.place(None, &mut place);
+        if let Some(made) = event.made().filter(|_| header.tgid != Tgid(0)) {
+            self.changes += 1;
+            let (tgid, comm, time) = (header.tgid, header.comm().to_vec(), header.time);
+            self.add_doer(BpfDoer { made, tgid, comm, time, ..BpfDoer::default() });
         }
-        let program = ProgId(event.record().prog_id);
-        if made.link.0 != 0 && !place.is_empty() && program.0 != 0 {
-            self.add_doer(doer(BpfMade { program, link: LinkId(0), ..made }, place.clone()));
-        }
-        self.add_doer(doer(made, place));
     }
 
     /// Adds an unloaded program that no inventory contained, with the facts of its load event.
@@ -439,7 +403,7 @@ impl Programs {
     }
 
     /// Applies a change of an attachment. `at` is the time at which it came or ended.
-    pub(super) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
+    pub(crate) fn change_attachment(&mut self, mut attachment: BpfAttachment, at: BootNanos) {
         self.changes += 1;
         let before = self.attachments.remove(&attachment.key);
         if let Some(before) = &before {

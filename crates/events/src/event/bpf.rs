@@ -13,7 +13,7 @@ use super::redact::Redact;
 use super::{Compared, EventContext, Payload, Tables, bpf, names};
 use crate::bpf::frames::unknown_of;
 use crate::bpf::place::{self, AttachPoint};
-use crate::bpf::{HelperCalls, Hook, NotScanned, Object, Via, View, Words};
+use crate::bpf::{HelperCalls, Hook, NotScanned, Via, View, Words};
 use crate::frame::host::KernelSymbol;
 use crate::frame::state::BpfMade;
 use crate::text::grouped;
@@ -85,7 +85,7 @@ impl<'a> Bpf<'a> {
 
     /// The object that it is about: a program, a link, or an attachment without one. `None` if the call failed, or if the inventory does
     /// not list such objects.
-    fn object(&self) -> Option<BpfMade> {
+    pub(crate) fn object(&self) -> Option<BpfMade> {
         let BpfRecord { prog_id, link_id, ret, .. } = self.record();
         let via = self.via().and_then(Via::named);
         let (program, link) = match via {
@@ -100,11 +100,6 @@ impl<'a> Bpf<'a> {
     /// The object that it made: the loaded program, the link, or the attachment without one.
     pub(crate) fn made(&self) -> Option<BpfMade> {
         self.object().filter(|_| matches!(self.op(), "load" | "attach"))
-    }
-
-    /// The attachment without a link that it ended, if it names the program.
-    pub(crate) fn detached(&self) -> Option<BpfMade> {
-        self.object().filter(|object| self.op() == "detach" && object.link.0 == 0)
     }
 
     /// Whether the type of the program is known. The kernel's own stream of programs does not report it.
@@ -329,7 +324,7 @@ impl<'a> Bpf<'a> {
     }
 
     /// The target, with the path of a cgroup if known.
-    fn target(&self, cgroup: Option<&'a [u8]>) -> Value<'a> {
+    pub(crate) fn target(&self, cgroup: Option<&'a [u8]>) -> Value<'a> {
         let record = self.record();
         if !self.text.is_empty() {
             return Value::Bytes(self.text);
@@ -390,7 +385,7 @@ impl<'a> Bpf<'a> {
 }
 
 /// The name of a hook: that of the attach type if there is one. If the kernel does not report the hook, that of the link's type.
-pub(crate) fn hook_name(hook: Hook, link_type: Option<u32>) -> Option<&'static str> {
+pub fn hook_name(hook: Hook, link_type: Option<u32>) -> Option<&'static str> {
     match hook {
         Hook::Type(attach_type) => attach_type_kind(attach_type),
         Hook::Unknown => link_type.and_then(names::link_type),
@@ -491,17 +486,6 @@ impl<'a> Payload<'a> for Bpf<'a> {
 
     fn action(&self) -> Option<(&'static str, Option<&'static str>)> {
         Some((self.op(), self.attach_kind()))
-    }
-
-    fn ended(&self) -> Option<(Option<Object>, ProgId)> {
-        let BpfRecord { prog_id, ret, .. } = self.record();
-        let object = match (self.op(), self.object()) {
-            ("unload", Some(BpfMade { program, .. })) => Some(Object::Program(program)),
-            ("detach", Some(BpfMade { link, .. })) if link.0 != 0 => Some(Object::Link(link)),
-            ("detach", _) if ret >= 0 => None,
-            _ => return None,
-        };
-        Some((object, ProgId(prog_id)))
     }
 
     fn result(&self, out: &mut Vec<u8>) {

@@ -254,8 +254,6 @@ pub struct Field {
 
 /// Properties of fields.
 pub mod props {
-    /// It is a process or thread id.
-    pub const PID: u16 = 1;
     /// It depends on the thread only: on the header's fields from the start time on, and on the path of the cgroup.
     pub const THREAD: u16 = 2;
     /// In a trace of Perfetto, it belongs to the life of the process.
@@ -362,10 +360,10 @@ pub const COMMON: &[Field] = field_table! {
         _ => Value::Uint(u64::from(s.event.header.cpu)),
     };
     pid Number "Process id (thread group id): task_struct.tgid."
-        |s| uint(s, u64::from(s.event.header.tgid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
-    tid Number "Thread id: task_struct.pid." |s| uint(s, u64::from(s.event.header.tid.0)), with(props::PID | props::THREAD);
+        |s| uint(s, u64::from(s.event.header.tgid.0)), with(props::THREAD | props::LIFE | props::TRACK);
+    tid Number "Thread id: task_struct.pid." |s| uint(s, u64::from(s.event.header.tid.0)), with(props::THREAD);
     ppid Number "Process id of the parent: task_struct.real_parent->tgid."
-        |s| uint(s, u64::from(s.event.header.ppid.0)), with(props::PID | props::THREAD | props::LIFE | props::TRACK);
+        |s| uint(s, u64::from(s.event.header.ppid.0)), with(props::THREAD | props::LIFE | props::TRACK);
     comm Text "Name of the calling thread (exit: of the group leader): task_struct.comm." |s| {
         // The event holds a copy of the header, so these bytes live as long as the event.
         let unknown = s.event.body.is_made() && s.event.header.comm().is_empty();
@@ -387,7 +385,7 @@ pub const COMMON: &[Field] = field_table! {
         |s| match &s.event.header {
             header if header.ns_pid == header.tgid => Value::Null,
             header => nonzero(s, header.ns_pid.0),
-        }, with(props::PID | props::THREAD | props::LIFE | props::TRACK | props::LACKS);
+        }, with(props::THREAD | props::LIFE | props::TRACK | props::LACKS);
     unit Text "systemd unit, from the path of the cgroup. A unit in a container or of a user's manager follows the outer unit (`user@1000.service/app.service`); that manager's owner chose the name."
         |s| of_cgroup(s, |path| cgroup::unit(path).map_or(Value::Null, Value::Unit)), with(props::THREAD | props::LIFE | props::LACKS | props::BYTES | props::LATER);
     container Object "Container, from the path of the cgroup; not_collected if the name of the cgroup may be false."

@@ -318,7 +318,7 @@ fn of_sender<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Sent) -> Value<'a
 
 const KILLER: &[Field] = field_table! {
     pid Number "Process id of the sender; null unless cause is kill."
-        |s| of_sender(s, |sent| Value::Uint(sent.tgid.0.into())), with(props::PID);
+        |s| of_sender(s, |sent| Value::Uint(sent.tgid.0.into()));
     comm Text "Name of the sender: task_struct.group_leader->comm."
         |s| of_sender(s, |sent| Value::Bytes(until_nul(&sent.comm))), with(props::BYTES);
     uid User "Real user id of the sender." |s| of_sender(s, |sent| Value::Uint(sent.uid.0.into()));

@@ -272,13 +272,6 @@ impl<'a> File<'a> {
         mode.or(owner).or_else(|| self.size().map(|size| size.to_string()))
     }
 
-    /// The call without its path: `chown 0:0 `, `setxattr user.name `.
-    pub(crate) fn change(&self) -> Vec<u8> {
-        let (values, name) = (self.values().unwrap_or_default(), self.texts[2]);
-        let parts = [self.op().as_bytes(), values.as_bytes(), name].into_iter().filter(|part| !part.is_empty());
-        parts.flat_map(|part| [part, b" "]).collect::<Vec<_>>().concat()
-    }
-
     /// Whether the call has two paths that it looks up.
     pub fn has_second(&self) -> bool {
         matches!(self.op(), "rename" | "link" | "move_mount" | "pivot_root")

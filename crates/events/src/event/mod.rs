@@ -32,7 +32,6 @@ pub mod tcp;
 pub mod unix;
 pub(crate) mod words;
 
-use crate::bpf::Object;
 use crate::frame::FrameRef;
 use crate::frame::host::{Container, Host, KernelSymbol};
 use crate::text::paint::Look;
@@ -47,7 +46,7 @@ use redact::Redact;
 use std::hash::Hasher;
 use std::sync::Arc;
 use tracetui_shared::header::{FrameHeader, VERSION, flag, until_nul};
-use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, ProgId, Tgid, Uid};
+use tracetui_shared::id::{CgroupId, Gid, KernelAddr, NsInum, Tgid, Uid};
 use tracetui_shared::kind::{Kind, KindSet, UnknownKind};
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::session::Session;
@@ -223,13 +222,12 @@ answered_by_the_payload! {
     pub fn asked(&self) -> Option<Asked<'a>>;
     pub fn paths(&self) -> Option<&file::File<'a>>;
     pub(crate) fn is_made(&self) -> bool;
-    pub(crate) fn began(&self) -> Option<BootNanos>;
+    pub fn began(&self) -> Option<BootNanos>;
     pub fn before_result(&self) -> &'static str;
     fn session(&self) -> Option<&Session>;
     pub(crate) fn shortened(&self, frame: &FrameRef<'_>) -> Option<Vec<u8>>;
     pub fn has_own_object(&self) -> bool;
     pub fn action(&self) -> Option<(&'static str, Option<&'static str>)>;
-    pub fn ended(&self) -> Option<(Option<Object>, ProgId)>;
 }
 
 impl<'a> Body<'a> {

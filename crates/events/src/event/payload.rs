@@ -7,11 +7,10 @@ use super::open::{File, FileUse};
 use super::parts::{Parts, Role};
 use super::redact::Redact;
 use super::{Components, EventContext, file, names};
-use crate::bpf::Object;
 use crate::frame::FrameRef;
 use crate::text::paint::Look;
 use std::hash::Hasher;
-use tracetui_shared::id::{CgroupId, KernelAddr, ProgId};
+use tracetui_shared::id::{CgroupId, KernelAddr};
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::session::Session;
 use tracetui_shared::time::BootNanos;
@@ -224,12 +223,6 @@ pub trait Payload<'a>: Sized {
 
     /// What it does, and to which type of object, if a command may do so to many objects at once.
     fn action(&self) -> Option<(&'static str, Option<&'static str>)> {
-        None
-    }
-
-    /// The end of an object that the kernel lists: the object, if it has an id, and its program; 0 if the event does not name the
-    /// program.
-    fn ended(&self) -> Option<(Option<Object>, ProgId)> {
         None
     }
 

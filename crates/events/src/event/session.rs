@@ -42,7 +42,7 @@ pub(crate) const TTY: Field = field! {
 };
 pub(crate) const SESSION: Field = field! {
     session Number "Process id of the session's leader: signal_struct.pids[PIDTYPE_SID]; 0 for processes started by the kernel."
-        |s| value(s, known::ID, |session| Value::Uint(session.id.0.into())), with(LATER | props::PID)
+        |s| value(s, known::ID, |session| Value::Uint(session.id.0.into())), with(LATER)
 };
 pub(crate) const LOGIN_UID: Field = field! {
     login_uid User "User who logged in, unchanged by su(1) and sudo(8): task_struct.loginuid; null if nobody did. A process without a login and with CAP_AUDIT_CONTROL can set any (/proc/self/loginuid), even 0."

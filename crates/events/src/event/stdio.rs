@@ -185,11 +185,6 @@ impl<'a> Descriptor<'a> {
         matches!(self.kind(), Type::Socket | Type::Closed) || self.kind() == Type::Pipe && pseudo
     }
 
-    /// The inode of a pipe without a name: both ends have it, and nothing else while one of them is open.
-    pub fn pipe(&self) -> Option<u64> {
-        (self.kind() == Type::Pipe && self.is_unnamed()).then_some(self.record.ino)
-    }
-
     /// The inode of a pipe or a socket.
     pub fn ino(&self) -> Option<u64> {
         matches!(self.kind(), Type::Pipe | Type::Socket).then_some(self.record.ino)
@@ -341,7 +336,7 @@ mod tests {
         // A FIFO has a path, and an inode that is not unique.
         let fifo = payload_of([opened(S_IFIFO, 0); 3], [b"fifo\0"; 3]);
         let of = Exec::decode(&fifo).and_then(|exec| exec.descriptor(0)).expect("known");
-        assert_eq!((of.pipe(), of.ino(), of.path().is_some()), (None, Some(77), true));
+        assert_eq!((of.ino(), of.path().is_some()), (Some(77), true));
     }
 
     #[test]

@@ -410,7 +410,7 @@ fn of_connection<'a>(seen: &EventContext<'a>, get: impl FnOnce(&'a Tcp) -> Value
 }
 
 const CLOSER: &[Field] = field_table! {
-    pid Number "Process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into())), with(props::PID);
+    pid Number "Process id: task_struct.tgid." |s| of_closer(s, |t| Value::Uint(t.record.closer.0.into()));
     start_ns Number "Start time of the process, CLOCK_BOOTTIME in nanoseconds: task_struct.group_leader->start_boottime."
         |s| of_closer(s, |t| Value::Uint(t.record.closer_start.0));
 };

@@ -127,7 +127,7 @@ fn of_peer<'a>(s: &EventContext<'a>, get: impl FnOnce(Peer<'a>) -> Value<'a>) ->
 
 const PEER: &[Field] = field_table! {
     pid Number "Process id: sk->sk_peer_pid, the caller of listen(2)."
-        |s| of_peer(s, |peer| Value::Uint(peer.pid.into())), with(props::PID);
+        |s| of_peer(s, |peer| Value::Uint(peer.pid.into()));
     comm Text "Its name: task_struct.comm; vanished: it ended before."
         |s| of_peer(s, |peer| if peer.comm.is_empty() { Value::Unknown(Why::Vanished) } else { Value::Bytes(peer.comm) }), with(props::LACKS | props::BYTES);
     uid User "Its effective user id at listen(2): sk->sk_peer_cred->euid." |s| of_peer(s, |peer| Value::Uint(peer.uid.into()));

@@ -2,13 +2,12 @@
 
 use super::ast::{Expr, Op, Test};
 use super::display::value_text;
-use super::eval::{closed_set, operators};
+use super::eval::{closed_set, escaped, operators};
 use super::fields::{self, Appearance};
 use super::glob;
 use super::lex::{self, Token};
 use crate::event::EventContext;
 use crate::event::describe::{Shape, Value};
-use crate::text::is_hostile;
 
 /// The unfinished end of an expression.
 #[derive(Clone, Debug)]
@@ -118,28 +117,9 @@ impl FieldName {
     /// A value as written after the operator: with `=` it matches only this value, with `~` only this text.
     pub fn written(&self, value: &[u8]) -> String {
         match self.shape() {
-            _ if self.op.is_regex() => value_text(self.op, pattern(value).as_bytes()),
+            _ if self.op.is_regex() => value_text(self.op, escaped(value).as_bytes()),
             Shape::Text | Shape::List => value_text(self.op, &glob::escape(value)),
             _ => value_text(self.op, value),
         }
     }
-}
-
-/// The characters with a meaning in a regular expression, outside of a class.
-const META: &str = r"\.+*?()|[]{}^$";
-
-/// A regular expression that matches these bytes.
-fn pattern(value: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in value.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            match letter {
-                letter if is_hostile(letter) => out.push_str(&format!("\\x{{{:x}}}", u32::from(letter))),
-                letter if META.contains(letter) => out.extend(['\\', letter]),
-                letter => out.push(letter),
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("(?-u:\\x{byte:02x})")));
-    }
-    out
 }

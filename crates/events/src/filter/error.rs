@@ -85,7 +85,7 @@ fn tail_cells(text: &str, most: usize) -> &str {
     end.and_then(|(i, c)| text.get(i + c.len_utf8()..)).unwrap_or(text)
 }
 
-/// "did you mean `a` or `b`?": the names nearest to the written one; empty if none is near.
+/// "did you mean `a`?": the name nearest to the written one; empty if none is near.
 pub fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> String {
     // Longer names are not typing mistakes, and the cost of a distance is the product of the lengths.
     if written.len() > 64 {
@@ -93,33 +93,12 @@ pub fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> 
     }
     let lower = written.to_lowercase();
     let most = if lower.len() <= 3 { 1 } else { 2 };
-    let mut near: Vec<(usize, &str)> =
-        names.map(|name| (nearness(&lower, &name.to_lowercase()), name)).filter(|(d, _)| *d <= most).collect();
-    near.sort_unstable();
-    near.dedup();
-    let Some((best, _)) = near.first().copied() else { return String::new() };
-    let names: Vec<String> = near.iter().filter(|(d, _)| *d == best).take(3).map(|(_, n)| format!("`{n}`")).collect();
-    let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
-    let others = if others.is_empty() { String::new() } else { format!("{} or ", others.join(", ")) };
-    format!("did you mean {others}{last}?")
+    let near = names.map(|name| (nearness(&lower, &name.to_lowercase()), name)).filter(|(edits, _)| *edits <= most);
+    near.min().map(|(_, name)| format!("did you mean `{name}`?")).unwrap_or_default()
 }
-
-/// Words of other tools, and the names here.
-const MEANT: [(&str, &str); 7] = [
-    ("status", "exit_code"),
-    ("code", "exit_code"),
-    ("name", "comm"),
-    ("filename", "path"),
-    ("errno", "err"),
-    ("error", "err"),
-    ("addr", "raddr"),
-];
 
 /// The edits between a written text and a name. The beginning of a name counts as near it.
 fn nearness(written: &str, name: &str) -> usize {
-    if MEANT.contains(&(written, name)) {
-        return 0;
-    }
     // Insert, delete, replace, swap neighbours.
     let edits = strsim::osa_distance(written, name);
     if written.len() >= 3 && name.starts_with(written) { edits.min(1) } else { edits }

@@ -9,7 +9,7 @@ use super::fields::{self, Appearance, TREE};
 use super::glob::Glob;
 use super::prefix::Prefix;
 use super::time;
-use crate::event::describe::{self, Shape, Value, props};
+use crate::event::describe::{self, Shape, Value};
 use crate::event::process::COMM_MAX;
 use crate::event::{EventContext, fields_of, names};
 use crate::limits;
@@ -146,19 +146,14 @@ impl FilterNode {
         }
     }
 
-    /// The cost of the evaluation. Cheap terms are evaluated first.
-    fn cost(&self) -> u8 {
+    /// Whether it searches a text. Other terms are evaluated first.
+    fn searches(&self) -> bool {
         match self {
-            FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes.iter().map(FilterNode::cost).max().unwrap_or(0),
-            FilterNode::Not(node) => node.cost(),
-            FilterNode::Failed | FilterNode::Time(..) => 0,
-            FilterNode::Tree(_) => 2,
-            FilterNode::Word(_) | FilterNode::Column(_) => 4,
-            FilterNode::Field(test) => match test.check {
-                Check::Number(..) | Check::Bool(_) | Check::Prefix(_) => 0,
-                Check::Glob(_) => 1,
-                Check::Regex(_) => 3,
-            },
+            FilterNode::All(nodes) | FilterNode::Any(nodes) => nodes.iter().any(FilterNode::searches),
+            FilterNode::Not(node) => node.searches(),
+            FilterNode::Word(_) | FilterNode::Column(_) => true,
+            FilterNode::Field(test) => matches!(test.check, Check::Regex(_)),
+            FilterNode::Failed | FilterNode::Time(..) | FilterNode::Tree(_) => false,
         }
     }
 }
@@ -316,14 +311,14 @@ impl<'n> Compiler<'n> {
     /// Terms have no side effects, so the cheap ones go first.
     fn nodes(&mut self, parts: &[Expr]) -> Result<Vec<FilterNode>, FilterError> {
         let mut nodes = parts.iter().map(|part| self.node(part)).collect::<Result<Vec<_>, _>>()?;
-        nodes.sort_by_key(FilterNode::cost);
+        nodes.sort_by_key(FilterNode::searches);
         Ok(nodes)
     }
 
     /// A term, with `!=` treated as `=` and `!~` as `~`.
     pub(super) fn test(&mut self, test: &Test) -> Result<FilterNode, FilterError> {
         if test.field == TREE {
-            fits(test, Shape::Bool, "a process and its descendants")?;
+            fits(test, Shape::Bool)?;
             let pid = number(test)?;
             let pid = u32::try_from(pid).map_err(|_| at_value(test, format!("{pid} is not a valid process id")))?;
             return Ok(FilterNode::Tree(Tgid(pid)));
@@ -333,7 +328,7 @@ impl<'n> Compiler<'n> {
         }
         self.kind_named |= test.field == "kind";
         if let Some(write) = fields::column(&test.field) {
-            fits(test, Shape::Text, noun(Shape::Text))?;
+            fits(test, Shape::Text)?;
             return Ok(FilterNode::Column(Box::new(ColumnTest { write, check: self.check(test, Shape::Text)? })));
         }
         let Some(look) = fields::look(&test.field) else {
@@ -342,7 +337,7 @@ impl<'n> Compiler<'n> {
         let check = match look.shape {
             Shape::Object => return Err(fields::object(&test.field, test.spots.field.clone())),
             shape => {
-                fits(test, shape, noun(shape))?;
+                fits(test, shape)?;
                 self.check(test, shape)?
             }
         };
@@ -373,17 +368,15 @@ impl<'n> Compiler<'n> {
         if let Ok(id) = number(test) {
             return Ok(id);
         }
-        let id = by_name(&name).map(i128::from);
-        if id.is_none() && looks_like_number(&test.value) {
-            return number(test);
-        }
-        id.ok_or_else(|| at_value(test, format!("unknown {what} `{name}`")).hint("a numeric id works too"))
+        by_name(&name)
+            .map(i128::from)
+            .ok_or_else(|| at_value(test, format!("unknown {what} `{name}`")).hint("a numeric id works too"))
     }
 
     fn regex(&mut self, test: &Test) -> Result<Regex, FilterError> {
         self.count_regex().map_err(|message| at_value(test, message))?;
         let pattern = pattern(&test.value);
-        builder(&pattern).build().map_err(|error| bad_regex(test, &pattern, &error))
+        builder(&pattern).build().map_err(|error| bad_regex(test, &error))
     }
 
     fn count_regex(&mut self) -> Result<(), String> {
@@ -415,8 +408,12 @@ pub(super) fn any_case(word: &[u8]) -> bool {
 
 /// A regex that matches these bytes.
 pub(super) fn literal(bytes: &[u8], any_case: bool) -> Result<Regex, regex::Error> {
-    let escaped: String = bytes.utf8_chunks().map(|c| regex::escape(c.valid()) + &raw(c.invalid())).collect();
-    builder(&escaped).case_insensitive(any_case).build()
+    builder(&escaped(bytes)).case_insensitive(any_case).build()
+}
+
+/// A pattern that matches these bytes.
+pub(super) fn escaped(bytes: &[u8]) -> String {
+    bytes.utf8_chunks().map(|chunk| regex::escape(chunk.valid()) + &raw(chunk.invalid())).collect()
 }
 
 fn builder(pattern: &str) -> RegexBuilder {
@@ -438,21 +435,14 @@ fn at_value(test: &Test, message: impl AsRef<str>) -> FilterError {
     FilterError::new(test.spots.value.clone(), message)
 }
 
-fn bad_regex(test: &Test, pattern: &str, error: &regex::Error) -> FilterError {
+fn bad_regex(test: &Test, error: &regex::Error) -> FilterError {
     let regex::Error::Syntax(report) = error else {
         return at_value(test, "the compiled regex is too large")
             .hint("use smaller counts in { }, or (?-u) for ASCII only");
     };
     let why = report.lines().filter_map(|line| line.strip_prefix("error: ")).next_back().unwrap_or("syntax error");
-    let mut failed = at_value(test, format!("invalid regex: {why}"));
-    // The report draws a caret below the pattern, both indented by four.
-    let caret = report.lines().find(|line| line.trim_start().starts_with('^')).and_then(|line| line.find('^'));
-    let offset = caret.and_then(|column| pattern.char_indices().nth(column.checked_sub(4)?)).map(|(i, _)| i);
-    if let Some(offset) = offset.filter(|_| test.spots.value.len() == pattern.len() && !pattern.contains('\n')) {
-        let start = test.spots.value.start + offset;
-        failed.at = start..start + pattern[offset..].chars().next().map_or(0, char::len_utf8);
-    }
-    failed.hint("put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes")
+    at_value(test, format!("invalid regex: {why}"))
+        .hint("put a regex with white space, `&&`, `||` or an unbalanced `)` in double quotes")
 }
 
 pub(super) fn operators(shape: Shape) -> &'static [Op] {
@@ -466,36 +456,14 @@ pub(super) fn operators(shape: Shape) -> &'static [Op] {
 }
 
 /// Refuses an operator that does not fit a shape.
-fn fits(test: &Test, shape: Shape, noun: &str) -> Result<(), FilterError> {
+fn fits(test: &Test, shape: Shape) -> Result<(), FilterError> {
     let fitting = operators(shape);
     if fitting.contains(&test.op) {
         return Ok(());
     }
     let list: Vec<&str> = fitting.iter().map(|op| op.text()).collect();
-    Err(FilterError::new(
-        test.spots.op.clone(),
-        format!("`{}` does not apply to `{}` ({noun})", test.op.text(), test.field),
-    )
-    .hint(format!("operators of `{}`: {}", test.field, list.join(" "))))
-}
-
-fn noun(shape: Shape) -> &'static str {
-    match shape {
-        Shape::Text => "text",
-        Shape::Number => "number",
-        Shape::Duration => "duration",
-        Shape::User => "user",
-        Shape::Group => "group",
-        Shape::Address => "address",
-        Shape::Bool => "true or false",
-        Shape::List => "list of strings",
-        Shape::Object => "group of fields",
-    }
-}
-
-fn looks_like_number(value: &[u8]) -> bool {
-    let digits = value.strip_prefix(b"-").unwrap_or(value);
-    digits.first().is_some_and(u8::is_ascii_digit)
+    Err(FilterError::new(test.spots.op.clone(), format!("`{}` does not apply to `{}`", test.op.text(), test.field))
+        .hint(format!("operators of `{}`: {}", test.field, list.join(" "))))
 }
 
 pub(super) fn number(test: &Test) -> Result<i128, FilterError> {
@@ -521,16 +489,8 @@ pub(super) fn number(test: &Test) -> Result<i128, FilterError> {
     }
     let n = i128::from_str_radix(digits, radix).ok().and_then(|n| n.checked_mul(1 << shift));
     let n = n.ok_or_else(|| refuse("too large"))?;
-    let n = if negative { -n } else { n };
-    if fields::has(&test.field, props::PID) && matches!(test.op, Op::Eq | Op::Ne) && !(0..PID_LIMIT).contains(&n) {
-        return Err(at_value(test, format!("`{text}` cannot be a process id"))
-            .hint(format!("process ids are 0 to {}", PID_LIMIT - 1)));
-    }
-    Ok(n)
+    Ok(if negative { -n } else { n })
 }
-
-/// `PID_MAX_LIMIT` on 64-bit machines (include/linux/threads.h): process ids are smaller.
-const PID_LIMIT: i128 = 4 << 20;
 
 fn duration(test: &Test) -> Result<i128, FilterError> {
     let text = String::from_utf8_lossy(&test.value);
@@ -549,39 +509,13 @@ fn duration(test: &Test) -> Result<i128, FilterError> {
 
 /// `=` on a text. If the possible texts are a closed set, any other text is refused.
 fn text_equals(test: &Test) -> Result<Check, FilterError> {
-    let digits =
-        !test.value.is_empty() && test.value.strip_prefix(b"-").unwrap_or(&test.value).iter().all(u8::is_ascii_digit);
-    let glob = match test.field.as_str() {
-        "err" if digits => {
-            let name = match i32::try_from(number(test)?.abs()) {
-                Ok(0) => {
-                    let error = at_value(test, "0 is not an error number");
-                    return Err(error.hint("use `not err` for events that did not fail"));
-                }
-                errno => errno.ok().and_then(|errno| names::err(-errno)).filter(|name| *name != "EUNKNOWN"),
-            };
-            Glob::new(name.ok_or_else(|| at_value(test, "unknown error number"))?.as_bytes())
-        }
-        "signal" if digits => {
-            let name = u32::try_from(number(test)?).ok().and_then(names::signal);
-            Glob::new(name.ok_or_else(|| at_value(test, "unknown signal number"))?.as_bytes())
-        }
-        "err" => Glob::new(second_name(&test.value)),
-        _ => Glob::new(&test.value),
-    };
-    let glob = glob.map_err(|why| at_value(test, format!("invalid glob: {why}")))?;
+    let glob = Glob::new(&test.value).map_err(|why| at_value(test, format!("invalid glob: {why}")))?;
     if let Some(set) = closed_set(&test.field)
         && !set.iter().any(|word| glob.matches(word.as_bytes()))
     {
         let text = String::from_utf8_lossy(&test.value);
-        let signal = set.iter().find(|name| name.strip_prefix("SIG") == Some(&text.to_uppercase()));
-        let near = did_you_mean(signal.map_or(&text, |name| *name), set.iter().copied());
-        let all = if set.len() <= FEW { format!("use one of {}", set.join(" ")) } else { String::new() };
-        return Err(at_value(test, format!("unknown value `{text}` for `{}`", test.field)).hint(if near.is_empty() {
-            all
-        } else {
-            near
-        }));
+        let message = format!("unknown value `{text}` for `{}`", test.field);
+        return Err(at_value(test, message).hint(did_you_mean(&text, set.iter().copied())));
     }
     if test.field == "comm" && glob.min_len() > COMM_MAX {
         return Err(at_value(test, format!("never matches: thread names have at most {COMM_MAX} bytes"))
@@ -595,22 +529,10 @@ fn address_equals(test: &Test) -> Result<Check, FilterError> {
     match Prefix::parse(&String::from_utf8_lossy(&test.value)) {
         Ok(Some(prefix)) => Ok(Check::Prefix(prefix)),
         Ok(None) => text_equals(test),
-        Err((message, hint)) => Err(at_value(test, message).hint(hint)),
+        Err(message) => Err(at_value(test, message)
+            .hint("use an address such as 10.0.0.7 or ::1, a prefix such as 10.0.0.0/8, or a glob such as 10.*")),
     }
 }
-
-/// The name in the kernel's tables of an error that has two names.
-fn second_name(name: &[u8]) -> &[u8] {
-    match name {
-        b"EWOULDBLOCK" => b"EAGAIN",
-        b"EDEADLOCK" => b"EDEADLK",
-        b"ENOTSUP" => b"EOPNOTSUPP",
-        name => name,
-    }
-}
-
-/// The most possible values of a field that a message lists.
-const FEW: usize = 11;
 
 /// Larger error numbers have no names of their own.
 const ERRNO_MAX: i32 = 600;

@@ -61,7 +61,15 @@ fn named_in(kind: Kind, name: &str) -> Vec<&'static Field> {
 const ALIASES: [(&str, Shape); 3] = [("arg", Shape::List), ("dur", Shape::Duration), (TREE, Shape::Number)];
 
 /// The column titles that are not field names, and the field that each column shows.
-pub const TITLES: [(&str, &str); 4] = [("user", "uid"), ("file", "path"), ("exit", "exit_code"), ("name", "comm")];
+pub const TITLES: [(&str, &str); 7] = [
+    ("user", "uid"),
+    ("file", "path"),
+    ("exit", "exit_code"),
+    ("name", "comm"),
+    ("errno", "err"),
+    ("command", "arg"),
+    ("lived", "dur"),
+];
 
 /// The columns that show more than one field. Comparisons treat them as text.
 const COLUMNS: [(&str, Write); 2] =

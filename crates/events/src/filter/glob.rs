@@ -9,7 +9,6 @@ const RAW: u32 = 0x11_0000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     pub(super) tokens: Vec<Piece>,
-    fast: Fast,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,15 +26,6 @@ pub(super) struct Class {
     negated: bool,
     /// First and last, both included.
     ranges: Vec<(u32, u32)>,
-}
-
-/// Forms that need no search.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fast {
-    Exact(Vec<u8>),
-    Prefix(Vec<u8>),
-    Suffix(Vec<u8>),
-    No,
 }
 
 impl Glob {
@@ -57,26 +47,18 @@ impl Glob {
                 byte => tokens.push(Piece::Byte(*byte)),
             }
         }
-        let fast = Fast::of(&tokens);
-        Ok(Glob { tokens, fast })
+        Ok(Glob { tokens })
     }
 
     /// Whether the whole value matches.
     pub fn matches(&self, value: &[u8]) -> bool {
-        match &self.fast {
-            Fast::Exact(text) => value == text,
-            Fast::Prefix(text) => value.starts_with(text),
-            Fast::Suffix(text) => value.ends_with(text),
-            Fast::No => search(&self.tokens, value),
-        }
+        search(&self.tokens, value)
     }
 
     /// The text that the glob matches, if it has no wildcards.
-    pub fn literal(&self) -> Option<&[u8]> {
-        match &self.fast {
-            Fast::Exact(text) => Some(text),
-            _ => None,
-        }
+    pub fn literal(&self) -> Option<Vec<u8>> {
+        let byte = |piece: &Piece| if let Piece::Byte(byte) = piece { Some(*byte) } else { None };
+        self.tokens.iter().map(byte).collect()
     }
 
     /// The shortest value that can match, in bytes.
@@ -95,27 +77,6 @@ pub(super) fn escape(text: &[u8]) -> Vec<u8> {
         out.push(*byte);
     }
     out
-}
-
-impl Fast {
-    fn of(tokens: &[Piece]) -> Fast {
-        match tokens {
-            [text @ .., Piece::Star] if bytes(text).is_some() => Fast::Prefix(bytes(text).unwrap_or_default()),
-            // A suffix must not match in the middle of a character. `search` advances by whole characters.
-            [Piece::Star, text @ ..] if bytes(text).is_some_and(|b| std::str::from_utf8(&b).is_ok()) => {
-                Fast::Suffix(bytes(text).unwrap_or_default())
-            }
-            text => bytes(text).map_or(Fast::No, Fast::Exact),
-        }
-    }
-}
-
-fn bytes(tokens: &[Piece]) -> Option<Vec<u8>> {
-    let byte = |piece: &Piece| match piece {
-        Piece::Byte(byte) => Some(*byte),
-        _ => None,
-    };
-    tokens.iter().map(byte).collect()
 }
 
 impl Class {

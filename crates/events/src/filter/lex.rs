@@ -133,20 +133,8 @@ impl<'t> Lexer<'t> {
             return Err(self.colon(name, after));
         }
         self.refuse_hyphens(rest)?;
-        self.refuse_half_connective(rest)?;
         let at = self.take(word_len(rest));
         Ok((Token::Word(self.text.as_bytes()[at.clone()].to_vec()), at))
-    }
-
-    /// Without this error, `&` would be a word that never matches. In the dashboard, it is typed on the way to `&&`.
-    fn refuse_half_connective(&self, rest: &str) -> Result<(), FilterError> {
-        let (half, whole) = match &rest[..word_len(rest)] {
-            "&" => ("&", "&&"),
-            "|" => ("|", "||"),
-            _ => return Ok(()),
-        };
-        Err(FilterError::new(self.pos..self.pos + 1, format!("unknown operator `{half}`"))
-            .hint(format!("did you mean `{whole}`? to search for the text, put it in double quotes")))
     }
 
     /// Without this error, `exit-code=1` would be a word that never matches.
@@ -241,15 +229,9 @@ impl<'t> Lexer<'t> {
     /// The error about a value that begins with a character that needs quotes.
     fn needs_quotes(&self, name: &str, op: Op) -> FilterError {
         let rest = self.rest();
-        let first = &rest[..1];
-        let op = op.text();
         let value = quoted(&rest.as_bytes()[..word_len(rest)]);
-        FilterError::new(self.pos..self.pos + 1, format!("put a value that starts with `{first}` in double quotes"))
-            .hint(match (op, first) {
-                ("=", "~") => format!("for a regex use `~`: {name}~..."),
-                ("=", "(") => format!("for one of several values write {name}=a,b; for the text, {name}={value}"),
-                _ => format!("write {name}{op}{value}"),
-            })
+        let message = format!("put a value that starts with `{}` in double quotes", &rest[..1]);
+        FilterError::new(self.pos..self.pos + 1, message).hint(format!("write {name}{}{value}", op.text()))
     }
 
     fn missing_value(&self, at: usize, name: &str, op: Op) -> FilterError {

@@ -39,22 +39,22 @@ impl Parser<'_> {
     }
 
     fn any(&mut self) -> Result<Expr, FilterError> {
-        let mut parts = vec![self.all(None)?];
-        while let Some(or) = self.eat(&Token::Or) {
-            parts.push(self.all(Some(or))?);
+        let mut parts = vec![self.all()?];
+        while self.eat(&Token::Or).is_some() {
+            parts.push(self.all()?);
         }
         Ok(Expr::any(parts))
     }
 
-    /// Adjacent terms. `after` is the word before them, for an error.
-    fn all(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
-        let mut parts = vec![self.not(after)?];
+    /// Adjacent terms.
+    fn all(&mut self) -> Result<Expr, FilterError> {
+        let mut parts = vec![self.not()?];
         loop {
             match self.tokens.peek() {
                 None | Some((Token::Or | Token::Close, _)) => break,
                 Some(_) => {
-                    let and = self.eat(&Token::And);
-                    parts.push(self.not(and)?);
+                    self.eat(&Token::And);
+                    parts.push(self.not()?);
                 }
             }
         }
@@ -65,34 +65,27 @@ impl Parser<'_> {
         })
     }
 
-    fn not(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
+    fn not(&mut self) -> Result<Expr, FilterError> {
         match self.eat(&Token::Not) {
-            Some(at) => self.deeper(at.clone(), |p| Ok(Expr::Not(Box::new(p.not(Some(at))?)))),
-            None => self.one(after),
+            Some(at) => self.deeper(at, |p| Ok(Expr::Not(Box::new(p.not()?)))),
+            None => self.one(),
         }
     }
 
-    fn one(&mut self, after: Option<Range<usize>>) -> Result<Expr, FilterError> {
+    fn one(&mut self) -> Result<Expr, FilterError> {
+        let missing = |at| FilterError::new(at, "missing term");
         match self.tokens.next() {
             Some((Token::Open, at)) => self.deeper(at.clone(), |p| p.group(at)),
             Some((Token::Term(term), _)) => Ok(term),
             Some((Token::Word(word), _)) => Ok(Expr::Word(word)),
             Some((Token::Failed, _)) => Ok(Expr::Failed),
-            Some((Token::Close, at)) => Err(self.missing(after, at)),
+            Some((Token::Close, at)) => Err(missing(at)),
             Some((Token::And | Token::Or | Token::Not, at)) => {
                 let hint = format!("to search for the text, write \"{}\"", &self.text[at.clone()]);
-                Err(self.missing(after, at).hint(hint))
+                Err(missing(at).hint(hint))
             }
-            None => Err(self.missing(after, self.text.len()..self.text.len())),
+            None => Err(missing(self.text.len()..self.text.len())),
         }
-    }
-
-    /// The error about a missing term between two words. `before` is empty at the end.
-    fn missing(&self, after: Option<Range<usize>>, before: Range<usize>) -> FilterError {
-        let word = |place: &str, at: Range<usize>| format!(" {place} `{}`", &self.text[at]);
-        let after = after.map(|at| word("after", at)).unwrap_or_default();
-        let next = Some(before.clone()).filter(|at| !at.is_empty()).map(|at| word("before", at)).unwrap_or_default();
-        FilterError::new(before, format!("missing term{after}{next}"))
     }
 
     fn group(&mut self, open: Range<usize>) -> Result<Expr, FilterError> {

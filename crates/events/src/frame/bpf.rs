@@ -187,7 +187,7 @@ impl Hook {
     }
 
     /// The name; `None` of an attach type and of an unknown hook.
-    pub(crate) fn name(self) -> Option<&'static str> {
+    pub fn name(self) -> Option<&'static str> {
         Hook::NUMBERED.iter().find(|(hook, ..)| *hook == self).map(|(.., name)| *name)
     }
 

@@ -179,7 +179,7 @@ wire_struct! {
         bpf_loads: Vec<BpfProgram>,
     }
 
-    /// A load, a link, or an attachment without a link. With the program and [`Via::Link`]: the last link of a program.
+    /// A load, a link, or an attachment without a link.
     #[derive(Copy, Hash)]
     BpfMade {
         /// 0 for a link.
@@ -190,7 +190,7 @@ wire_struct! {
         via: Option<Via>,
     }
 
-    /// Who loaded or attached a BPF program, and where, from the event of the call. The kernel may not list the attachment.
+    /// Who loaded or attached a BPF program, from the event of the call.
     BpfDoer {
         made: BpfMade,
         tgid: Tgid,
@@ -198,9 +198,9 @@ wire_struct! {
         comm: Vec<u8>,
         /// The time of the event.
         time: BootNanos,
-        /// The place, as events name it; empty for a load, and after a detachment by a system call.
+        /// The place, in earlier recordings.
         place: Vec<u8>,
-        /// Whether it ended without an event of a system call.
+        /// Whether it ended, in earlier recordings.
         ended: bool,
     }
 
@@ -277,30 +277,12 @@ wire_struct! {
         streamed: Vec<ProgId>,
         /// Programs that the COMMAND loaded.
         commands: Vec<ProgId>,
-        /// Detachments that system calls reported, and the inventory did not yet.
-        ended: Vec<(BpfPlace, BootNanos)>,
-        /// The programs that were unloaded last, oldest first.
-        unloaded: Vec<(ProgId, BootNanos)>,
-    }
-
-    /// A place where a BPF program was attached or detached, identified by what the reports of a system call and of the inventory have
-    /// in common: the link, or else the program and the mechanism.
-    #[derive(Copy, PartialOrd, Ord)]
-    BpfPlace {
-        gone: bool,
-        /// 0 without a link.
-        link: LinkId,
-        /// 0 if unknown.
-        program: ProgId,
-        via: Via,
-        /// The number of the cgroup, socket, group of sockets, interface, map, namespace or perf event; 0 elsewhere.
-        spot: u64,
     }
 
     /// Frames that the pipeline holds back.
     PendingFrames {
         /// What they wait for: 0 their place in the order, 1 the rest of the arguments, 2 the completion of the request, 3 the end
-        /// of the system call that loaded a program, 4 the end of the attachment, 5 an inventory that began after that end.
+        /// of the system call that loaded a program, 4 an inventory that began after a call attached or detached a program.
         stage: u8,
         /// The number of the request, if it is a request.
         number: u64,

@@ -1,585 +1,103 @@
-//! The attachments that system calls reported, until an inventory lists them or they end.
+//! What is attached where, according to calls and inventories.
 //!
-//! An attachment has one record: here from the event of its system call until an inventory lists it, then in the inventory's table.
-//! It ends once: by the event of a system call, by the unload of its program, or because an inventory that began later lacks it.
+//! Each place has two numbers: the attachments whose begin was reported and whose end was not, and those that the inventory lists. If they
+//! differ, and no call came since, an attachment appeared or ended without a call: its event is missing. A call counts until an inventory
+//! that began later agrees with it, because an earlier one may still list what the call ended.
 
-use crate::bpf::{EVENTS, Hook, LINKS, SOCKETS, SOCKMAPS, Via, XDP, may_hide_place};
+use crate::bpf::{EVENTS, Hook, LINKS, SOCKETS, SOCKMAPS, Via, may_hide_place};
 use crate::enrich::World;
-use crate::event::bpf::unprobed::spot_of;
-use crate::event::bpf::{Bpf, with_program};
+use crate::event::bpf::Bpf;
+use crate::event::bpf::unprobed::{made_header, place_event, spot_of};
 use crate::event::{Payload as _, Tables as _};
-use crate::fifo::Fifo;
 use crate::frame::FrameRef;
 use crate::frame::host::{BpfAttachment, BpfInventory};
-use crate::frame::state::{BpfPlace, ProgramsState};
 use crate::limits;
-use std::collections::{BTreeMap, VecDeque};
-use tracetui_shared::id::{CgroupId, LinkId, NsInum, ProgId};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use tracetui_shared::header::FrameHeader;
+use tracetui_shared::id::{LinkId, ProgId};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromZeros as _;
 
-impl BpfPlace {
-    fn new(gone: bool, link: LinkId, program: ProgId, via: Via, spot: u64) -> BpfPlace {
-        match link {
-            LinkId(0) => BpfPlace { gone, link, program, via, spot },
-            link => BpfPlace { gone, link, program: ProgId(0), via: Via::Link, spot: 0 },
-        }
-    }
+/// A place of a program, by what the reports of calls and of inventories have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// 0 without a link. With one, the rest is empty.
+    pub(super) link: LinkId,
+    pub(super) via: Via,
+    pub(super) hook: Hook,
+    /// The number of the cgroup, socket, group of sockets, map, namespace, perf event or interface (by netlink with its namespace), or
+    /// the offset of a probe.
+    spot: u64,
+    /// The tracepoint without its subsystem, which the inventory lacks without tracefs, or the kernel function.
+    name: Vec<u8>,
+    /// 0 if unknown.
+    pub(super) program: ProgId,
+}
 
-    pub(super) fn of(facts: &BpfAttachment, gone: bool) -> BpfPlace {
-        BpfPlace::new(gone, facts.link, facts.program, facts.via, spot_of(facts).1)
-    }
-
+impl Place {
     /// The place in an event that no probe made.
-    pub(super) fn of_made(record: &BpfRecord) -> BpfPlace {
-        let via = Via::of(record.priority).unwrap_or_default();
-        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
-        BpfPlace::new(record.cmd == cmd::PROG_DETACH, link, program, via, spot_in(record))
-    }
-
-    /// The place that a system call attached to or detached from. `None` if the call failed, or if the inventory does not list such
-    /// places.
-    pub(super) fn of_call(record: &BpfRecord) -> Option<BpfPlace> {
-        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
-        let has_link = record.has & has::LINK != 0 && link.0 != 0;
-        let without = |gone, via: Via| Some(BpfPlace::new(gone, LinkId(0), program, via, spot_in(record)));
-        match (record.call, record.cmd) {
-            _ if record.ret < 0 => None,
-            (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => {
-                Some(BpfPlace::new(false, link, program, Via::Link, 0))
-            }
-            (call::BPF, cmd::LINK_DETACH) if has_link => Some(BpfPlace::new(true, link, program, Via::Link, 0)),
-            (call::BPF, cmd::PROG_ATTACH) => without(false, Via::ProgAttach),
-            // By its position among several programs, of which a later report shows the one that ended.
-            (call::BPF, cmd::PROG_DETACH) if program.0 == 0 && record.on & on::DEVICE != 0 => None,
-            (call::BPF, cmd::PROG_DETACH) => without(true, Via::ProgAttach),
-            (call::PERF_IOCTL, _) => without(false, Via::Ioctl),
-            // Programs of classic BPF have no id, and the inventory does not list them.
-            (call::SETSOCKOPT, _) if program.0 == 0 => None,
-            (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => without(true, Via::Setsockopt),
-            (call::SETSOCKOPT, _) => without(false, Via::Setsockopt),
-            _ => None,
-        }
-    }
-
-    /// The place with the program that an inventory lists there. A call may not name the program, and the kernel may ignore the name.
-    fn with_program(self, bpf: &Bpf<'_>, world: &World) -> BpfPlace {
-        if self.link.0 != 0 || is_listed(self.begun(), world) {
-            return self;
-        }
-        match self.listed(bpf, world)[..] {
-            [program] => BpfPlace { program, ..self },
-            _ => self,
-        }
-    }
-
-    /// The programs that an inventory lists at the place of a call.
-    fn listed(self, bpf: &Bpf<'_>, world: &World) -> Vec<ProgId> {
-        let end = bpf.end(self.via);
-        let Some(end) = Bpf::decode(&end) else { return Vec::new() };
-        let cgroup = world.cgroup_of_id(CgroupId(end.record().cgroup));
-        let same_way = world.bpf.attachments().filter(|facts| facts.link.0 == 0 && facts.via == self.via);
-        same_way.filter(|facts| end.is_of(facts, cgroup)).map(|facts| facts.program).collect()
-    }
-
-    /// The place where a call ended the attachment of a socket, or one at an interface by its position. The call does not name the
-    /// program.
-    pub(super) fn of_unnamed(record: &BpfRecord) -> BpfPlace {
-        let via = if record.call == call::SETSOCKOPT { Via::Setsockopt } else { Via::ProgAttach };
-        BpfPlace::new(true, LinkId(0), ProgId(0), via, spot_in(record))
-    }
-
-    /// The same place, where a program was attached.
-    pub(super) fn begun(self) -> BpfPlace {
-        BpfPlace { gone: false, ..self }
-    }
-
-    /// This place, and the one of a call that ended it without naming the program.
-    pub(super) fn and_unnamed(self) -> [BpfPlace; 2] {
-        [self, BpfPlace { program: ProgId(0), ..self }]
-    }
-}
-
-/// An attachment that a system call reported, and no inventory yet.
-#[derive(Debug)]
-struct Reported {
-    /// The time of the report, or of the end.
-    time: BootNanos,
-    program: ProgId,
-    /// Whether it has not ended. Afterwards, an inventory that began earlier may still list it.
-    open: bool,
-    /// The payload of the event of its end.
-    end: Box<[u8]>,
-}
-
-impl Reported {
-    /// Whether an attachment of the inventory is at the same place.
-    fn is_of(&self, facts: &BpfAttachment, world: &World) -> bool {
-        let cgroup = |end: &Bpf<'_>| world.cgroup_of_id(CgroupId(end.record().cgroup));
-        Bpf::decode(&self.end).is_some_and(|end| end.is_of(facts, cgroup(&end)))
-    }
-
-    /// The order of those at one place. A restored pipeline has the same.
-    fn order(&self) -> (BootNanos, bool) {
-        (self.time, !self.open)
-    }
-
-    fn finish(&mut self, time: BootNanos) {
-        (self.open, self.time) = (false, time);
-    }
-
-    /// Whether it is at the place of an event that detached a program.
-    fn is_at(&self, record: &BpfRecord) -> bool {
-        let spot = |record: &BpfRecord| {
-            let BpfRecord { attach_type, on, cgroup, object, target, perf_config, .. } = *record;
-            // A group may be left by another of its sockets.
-            let (object, group) = if on & on::GROUP == 0 { (object, 0) } else { (0, perf_config) };
-            (attach_type, on, cgroup, object, target, group)
-        };
-        Bpf::decode(&self.end).is_some_and(|end| spot(&end.record()) == spot(record))
-    }
-}
-
-/// The record of an attachment that an inventory lists for the first time.
-pub(super) enum Listing {
-    /// No system call reported it.
-    Unreported,
-    /// A system call reported it at this time. Its program, which a later one may have replaced.
-    Reported(BootNanos, ProgId),
-    /// It ended after the inventory began.
-    Ended,
-    /// No system call reported it, and its program was unloaded before the inventory arrived.
-    Unloaded,
-}
-
-/// The changes that system calls reported and that an inventory may still report.
-#[derive(Debug, Default)]
-pub(super) struct Attached {
-    begun: BTreeMap<BpfPlace, VecDeque<Reported>>,
-    /// The times of ends of attachments that an inventory lists, oldest first.
-    ended: BTreeMap<BpfPlace, VecDeque<BootNanos>>,
-    /// The programs that were unloaded last, and when. An inventory that began earlier may still list their attachments.
-    unloaded: Fifo<ProgId, BootNanos>,
-    reports: usize,
-    bytes: usize,
-}
-
-impl Attached {
-    /// Handles an event of a system call that attached, replaced or detached a program. `confirms` drops an event of the inventory
-    /// about the place, if one is waiting: it was the same change.
-    pub(super) fn called(
-        &mut self,
-        frame: &FrameRef<'_>,
-        world: &mut World,
-        mut confirms: impl FnMut(BpfPlace) -> bool,
-    ) {
-        let Some(bpf) = Bpf::decode(frame.payload) else { return };
-        let (record, time) = (bpf.record(), frame.header.time);
-        if (record.call, record.cmd) == (call::BPF, cmd::LINK_UPDATE) {
-            return self.replaced(&bpf, time, world);
-        }
-        match BpfPlace::of_call(&record) {
-            Some(place) if place.gone => {
-                if !self.detached(place, &record, time, world, &mut confirms) {
-                    self.note_end(place.with_program(&bpf, world), time);
-                }
-                world.bpf.end_link(place.link, time);
-            }
-            Some(place) if !confirms(place) => {
-                let end = bpf.end(place.via).into();
-                let reported = Reported { time, program: ProgId(record.prog_id), open: true, end };
-                if place.link.0 != 0 {
-                    let of_link = |facts: &&BpfAttachment| is_by_netlink(facts) && reported.is_of(facts, world);
-                    let shown: Vec<_> = world.bpf.attachments_of(reported.program).filter(of_link).cloned().collect();
-                    let shown = shown.iter().filter(|facts| confirms(BpfPlace::of(facts, false)));
-                    shown.for_each(|facts| world.bpf.end_attachment(facts.key, time));
-                }
-                self.begin(place, reported);
-            }
-            _ => return,
-        }
-        world.bpf.left_out += self.make_room();
-    }
-
-    /// The event of a call that detached the program of a socket or cgroup, or the only one of an interface, with the program. The call
-    /// may not name it, or the kernel may ignore the name. `since`: the last unload of a program of this group of sockets. Earlier
-    /// attachments belong to another group that had the same address, unless a later inventory lists them. `None` if there is nothing to
-    /// add.
-    pub(super) fn of_unnamed(&self, call: &Bpf<'_>, since: BootNanos, world: &World) -> Option<BpfRecord> {
-        let record = call.record();
-        let gone = BpfPlace::of_call(&record).unwrap_or(BpfPlace::of_unnamed(&record));
-        let is_there = |known: &&Reported| known.open && known.is_at(&record) && known.time > since;
-        let is_listed_at = |gone: BpfPlace| is_listed(gone.begun(), world) && !self.ended.contains_key(&gone);
-        if self.begun.get(&gone.begun()).is_some_and(|all| all.iter().any(|known| is_there(&known)))
-            || is_listed_at(gone)
-        {
-            return None;
-        }
-        let same_way = self.begun.iter().filter(|(place, _)| (place.via, place.link.0) == (gone.via, 0));
-        let begun: Vec<_> = same_way.flat_map(|(_, all)| all).filter(is_there).collect();
-        let is_left = |program: &ProgId| !self.ended.contains_key(&BpfPlace { program: *program, ..gone });
-        let listed = || gone.listed(call, world).into_iter().filter(is_left).count();
-        if record.on & on::DEVICE != 0 && begun.len() + listed() > 1 {
-            return None;
-        }
-        let last = begun.into_iter().max_by_key(|known| known.time);
-        if let Some(end) = last.and_then(|known| Bpf::decode(&known.end)) {
-            return Some(with_program(record, &end.record()));
-        }
-        let there = gone.with_program(call, world);
-        let is_later =
-            world.bpf.last_inventory().is_some_and(|taken| since.0 == 0 || taken.complete && taken.from > since);
-        let is_other = is_later && there.program != gone.program && !self.ended.contains_key(&there);
-        let of = BpfRecord { has: has::PROG, prog_id: there.program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
-        is_other.then(|| with_program(record, &of))
-    }
-
-    /// The event of the end of a named program at a place, with what the call that attached it there reported.
-    pub(super) fn with_known(&self, end: BpfRecord) -> BpfRecord {
-        let is_it = |known: &&Reported| known.open && known.program.0 == end.prog_id && known.is_at(&end);
-        let known = self.begun.values().flatten().find(is_it).and_then(|known| Bpf::decode(&known.end));
-        known.map_or(end, |known| with_program(end, &known.record()))
-    }
-
-    /// Adds where a link is that no inventory lists yet. Returns the text that follows the record.
-    pub(super) fn set_place_of_link(&self, record: &mut BpfRecord, link: LinkId) -> Option<&[u8]> {
-        let known = self.begun.get(&BpfPlace::new(false, link, ProgId(0), Via::Link, 0))?.back()?;
-        let end = Bpf::decode(&known.end)?;
-        Some(end.set_place(record))
-    }
-
-    /// Handles a change of the XDP programs of an interface, which a call made. `now` are its programs afterwards. `event` makes the
-    /// payloads of the events of begins and, if `true`, ends.
-    pub(super) fn changed(
-        &mut self,
-        now: &[BpfAttachment],
-        (ifindex, netns): (u32, NsInum),
-        time: BootNanos,
-        world: &mut World,
-        event: impl Fn(&BpfAttachment, bool, &World) -> Box<[u8]>,
-    ) -> Vec<(BpfPlace, Box<[u8]>)> {
-        let mut changes = Vec::new();
-        let is_there = |facts: &&BpfAttachment| {
-            is_by_netlink(facts)
-                && (facts.hook, facts.ifindex, facts.netns) == (Hook::Type(XDP), Some(ifindex), Some(netns))
-        };
-        let is_left = |program: ProgId| now.iter().any(|facts| facts.program == program);
-        let mut known = Vec::new();
-        for (place, all) in &mut self.begun {
-            if (place.via, place.link, place.spot) != (Via::Netlink, LinkId(0), ifindex.into()) {
-                continue;
-            }
-            let is_of = |known: &&mut Reported| {
-                known.open && Bpf::decode(&known.end).is_some_and(|end| end.record().attach_btf_id == netns.0)
-            };
-            for reported in all.iter_mut().filter(is_of) {
-                known.push(place.program);
-                if !is_left(place.program) {
-                    reported.finish(time);
-                    changes.push((BpfPlace { gone: true, ..*place }, reported.end.clone()));
-                }
-            }
-            sort(all);
-        }
-        let listed = world.bpf.attachments().filter(is_there);
-        let listed: Vec<_> =
-            listed.filter(|facts| !self.ended.contains_key(&BpfPlace::of(facts, true))).cloned().collect();
-        for facts in &listed {
-            known.push(facts.program);
-            if !is_left(facts.program) {
-                let place = BpfPlace::of(facts, true);
-                self.note_end(place, time);
-                changes.push((place, event(facts, true, world)));
-            }
-        }
-        for facts in now.iter().filter(|facts| !known.contains(&facts.program)) {
-            let place = BpfPlace::of(facts, false);
-            self.begin(place, Reported { time, program: facts.program, open: true, end: event(facts, true, world) });
-            changes.push((place, event(facts, false, world)));
-        }
-        world.bpf.left_out += self.make_room();
-        changes
-    }
-
-    fn begin(&mut self, place: BpfPlace, reported: Reported) {
-        self.bytes += reported.end.len();
-        self.reports += 1;
-        let all = self.begun.entry(place).or_default();
-        let at = all.partition_point(|other| other.order() <= reported.order());
-        all.insert(at, reported);
-    }
-
-    /// Records the end of an attachment that an inventory lists, or may list.
-    pub(super) fn note_end(&mut self, place: BpfPlace, time: BootNanos) {
-        insert_end(self.ended.entry(place).or_default(), time);
-        self.reports += 1;
-    }
-
-    /// Handles the detachment at a place. Returns `false` if an inventory lists the attachment, or may list it.
-    fn detached(
-        &mut self,
-        gone: BpfPlace,
-        record: &BpfRecord,
-        time: BootNanos,
-        world: &World,
-        confirms: &mut dyn FnMut(BpfPlace) -> bool,
-    ) -> bool {
-        let place = BpfPlace { gone: false, ..gone };
-        let of_link = gone.link.0 != 0;
-        let exact = |known: &&mut Reported| known.open && (of_link || known.is_at(record));
-        // A later program may have replaced an earlier one there.
-        if let Some(all) = self.begun.get_mut(&place)
-            && let Some(known) = all.iter_mut().rfind(exact)
-        {
-            known.finish(time);
-            sort(all);
-            return true;
-        }
-        if confirms(gone) {
-            return true;
-        }
-        if of_link || gone.program.0 != 0 && is_listed(place, world) {
-            return false;
-        }
-        // The call does not name the program, or the kernel ignored the name, or the place could not be read.
-        let same_way = self.begun.iter_mut().filter(|(other, _)| other.link.0 == 0 && other.via == gone.via);
-        let last = |all: &mut VecDeque<Reported>| all.iter_mut().filter(exact).map(|known| known.time).max();
-        let latest = same_way.filter_map(|(_, all)| Some((last(all)?, all))).max_by_key(|(time, _)| *time);
-        let (time_of, all) = match latest {
-            Some((time_of, all)) => (Some(time_of), Some(all)),
-            None => (None, self.begun.get_mut(&place)),
-        };
-        let is_it =
-            |known: &&mut Reported| known.open && time_of.is_none_or(|at| known.time == at && known.is_at(record));
-        all.is_some_and(|all| {
-            let known = all.iter_mut().rfind(is_it).map(|known| known.finish(time));
-            sort(all);
-            known.is_some()
-        })
-    }
-
-    /// Handles the replacement of a link's program.
-    fn replaced(&mut self, bpf: &Bpf<'_>, time: BootNanos, world: &mut World) {
+    pub(super) fn of(event: &[u8]) -> Place {
+        let Some(bpf) = Bpf::decode(event) else { return Place::default() };
         let record = bpf.record();
-        let (link, program) = (LinkId(record.link_id), ProgId(record.prog_id));
-        if record.ret < 0 || record.has & (has::LINK | has::PROG) != has::LINK | has::PROG || link.0 == 0 {
-            return;
+        if record.link_id != 0 {
+            return Place { link: LinkId(record.link_id), ..Place::default() };
         }
-        let place = BpfPlace::new(false, link, program, Via::Link, 0);
-        match self.begun.get_mut(&place).and_then(VecDeque::front_mut) {
-            Some(known) => {
-                let end: Box<[u8]> =
-                    Bpf::decode(&known.end).map(|end| end.with_program(&record)).unwrap_or_default().into();
-                self.bytes = self.bytes - known.end.len() + end.len();
-                (known.program, known.end) = (program, end);
+        let (via, hook, spot) = (Via::of(record.priority).unwrap_or_default(), bpf.hook(), spot_in(&record));
+        let (spot, name) = match via {
+            Via::Netlink => (spot | u64::from(record.attach_btf_id) << u32::BITS, Vec::new()),
+            Via::Ioctl if hook == Hook::Tracepoint => {
+                let target = bpf.target(None).text().unwrap_or_default().into_owned();
+                (0, target.rsplit(|byte| *byte == b':').next().unwrap_or_default().to_vec())
             }
-            None => world.bpf.replace(link, program, time),
-        }
-    }
-
-    /// Handles an attachment that an inventory lists for the first time.
-    pub(super) fn listed(&mut self, facts: &BpfAttachment, world: &World) -> Listing {
-        let place = BpfPlace::of(facts, false);
-        let gone = BpfPlace { gone: true, ..place };
-        let Some(all) = self.begun.get_mut(&place) else {
-            let unloaded = self.unloaded.contains(&facts.program);
-            return match place.link.0 {
-                0 if may_have_link(facts) && self.has_link(facts, world) => Listing::Ended,
-                0 if unloaded => Listing::Unloaded,
-                1.. if unloaded || self.ended.contains_key(&gone) => Listing::Ended,
-                _ => Listing::Unreported,
-            };
+            Via::Ioctl if hook.is_probe() => {
+                (record.offset, if record.has & has::KPROBE == 0 { Vec::new() } else { bpf.text.to_vec() })
+            }
+            _ => (spot, Vec::new()),
         };
-        let score = |known: &Reported| (known.is_of(facts, world), known.open);
-        let best = all.iter().map(score).max();
-        let at = all.iter().position(|known| Some(score(known)) == best);
-        let Some(reported) = at.and_then(|at| all.remove(at)) else { return Listing::Unreported };
-        if all.is_empty() {
-            self.begun.remove(&place);
-        }
-        self.bytes -= reported.end.len();
-        self.reports -= 1;
-        if !reported.open {
-            self.note_end(gone, reported.time);
-            if place.link.0 != 0 {
-                return Listing::Ended;
-            }
-        }
-        Listing::Reported(reported.time, reported.program)
+        Place { link: LinkId(0), via, hook, spot, name, program: ProgId(record.prog_id) }
     }
 
-    /// Whether a system call reported a link of the same program at the same place.
-    fn has_link(&self, facts: &BpfAttachment, world: &World) -> bool {
-        let links = self.begun.iter().filter(|(place, _)| place.link.0 != 0).flat_map(|(_, all)| all);
-        links.into_iter().any(|known| known.program == facts.program && known.is_of(facts, world))
+    pub(super) fn of_facts(facts: &BpfAttachment) -> Place {
+        Place::of(&place_event(facts, true, None))
     }
 
-    /// Handles the end of a listed attachment. Returns the time of the report, if a system call reported it.
-    pub(super) fn unlisted(&mut self, place: BpfPlace) -> Option<BootNanos> {
-        let place = place.and_unnamed().into_iter().find(|place| self.ended.contains_key(place))?;
-        let times = self.ended.get_mut(&place)?;
-        let time = times.pop_front()?;
-        if times.is_empty() {
-            self.ended.remove(&place);
-        }
-        self.reports -= 1;
-        Some(time)
+    /// The same place, whatever program is there.
+    fn unnamed(&self) -> Place {
+        Place { program: ProgId(0), ..self.clone() }
     }
 
-    /// Ends the attachments of an unloaded program. Passes on the payloads of their events.
-    pub(super) fn unloaded(&mut self, id: ProgId, time: BootNanos, mut out: impl FnMut(&[u8])) {
-        self.unload(id, time);
-        let is_of = |reported: &Reported| reported.open && reported.program == id;
-        for all in self.begun.values_mut().filter(|all| all.iter().any(is_of)) {
-            for reported in all.iter_mut().filter(|reported| is_of(reported)) {
-                reported.finish(time);
-                out(&reported.end);
-            }
-            sort(all);
-        }
+    /// Whether an attachment may be at this place.
+    fn is_near(&self, facts: &BpfAttachment) -> bool {
+        (facts.via, facts.hook) == (self.via, self.hook)
+            && (self.via == Via::Ioctl || spot_of(facts).1 as u32 == self.spot as u32)
     }
 
-    fn unload(&mut self, id: ProgId, time: BootNanos) {
-        self.unloaded.insert(id, time, 0);
-        while self.unloaded.evict(limits::BPF_UNLOADS_KNOWN, usize::MAX).is_some() {}
-    }
-
-    /// Handles the end of an inventory. Attachments that were reported before it began and are not in it have ended. Passes on the
-    /// payloads of their events, oldest first.
-    pub(super) fn compare(&mut self, inventory: &BpfInventory, world: &World, mut out: impl FnMut(BpfPlace, &[u8])) {
-        let before = Before::of(inventory, world);
-        let mut absent = Vec::new();
-        self.attached_again(if inventory.complete { inventory.from } else { before.others }, world);
-        for (place, all) in &mut self.begun {
-            let bytes = &mut self.bytes;
-            all.retain_mut(|reported| {
-                if reported.time >= before.of_place(*place, reported)
-                    || reported.open && !is_absent(*place, reported, world)
-                {
-                    return true;
-                }
-                *bytes -= reported.end.len();
-                if reported.open {
-                    absent.push((reported.time, *place, std::mem::take(&mut reported.end)));
-                }
-                false
-            });
-        }
-        self.tidy();
-        absent.sort_by_key(|(time, place, _)| (*time, *place));
-        let absent = absent.iter().filter(|(.., end)| !end.is_empty());
-        absent.for_each(|(_, place, end)| out(BpfPlace { gone: true, ..*place }, end));
-    }
-
-    /// Handles the ends from before this time that inventories do not confirm. If they list the program at such a place, the program
-    /// was attached there again: that is then the listed one.
-    fn attached_again(&mut self, from: BootNanos, world: &World) {
-        for (gone, times) in &mut self.ended {
-            let before = times.iter().filter(|time| **time < from).count();
-            times.retain(|time| *time >= from);
-            let place = BpfPlace { gone: false, ..*gone };
-            let Some(all) = self.begun.get_mut(&place).filter(|_| place.link.0 == 0 && is_listed(place, world)) else {
-                continue;
-            };
-            for _ in 0..before {
-                let there =
-                    |known: &Reported| world.bpf.attachments_of(place.program).any(|facts| known.is_of(facts, world));
-                let last = all.iter().enumerate().max_by_key(|(_, known)| (there(known), known.open, known.time));
-                let Some(reported) = last.map(|(at, _)| at).and_then(|at| all.remove(at)) else { break };
-                self.bytes -= reported.end.len();
-                if !reported.open {
-                    insert_end(times, reported.time);
-                }
-            }
-        }
-    }
-
-    /// Removes empty entries.
-    fn tidy(&mut self) {
-        self.begun.retain(|_, all| !all.is_empty());
-        self.ended.retain(|_, times| !times.is_empty());
-        let begun: usize = self.begun.values().map(VecDeque::len).sum();
-        self.reports = begun + self.ended.values().map(VecDeque::len).sum::<usize>();
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.reports * (size_of::<Reported>() + size_of::<BpfPlace>())
-    }
-
-    /// Forgets the older half if there is too much, so that this is rare. Returns the number of forgotten attachments that have not
-    /// ended.
-    pub(super) fn make_room(&mut self) -> u64 {
-        if self.reports <= limits::BPF_PLACES_KNOWN && self.bytes <= limits::BPF_PLACES_BYTES {
-            return 0;
-        }
-        let begun = self.begun.values().flatten().map(|reported| reported.time);
-        let mut times: Vec<_> = begun.chain(self.ended.values().flatten().copied()).collect();
-        let middle = times.len() / 2;
-        let (_, middle, _) = times.select_nth_unstable(middle);
-        let middle = *middle;
-        let (mut forgotten, bytes) = (0, &mut self.bytes);
-        for all in self.begun.values_mut() {
-            all.retain(|reported| {
-                let keep = reported.time > middle;
-                if !keep {
-                    forgotten += u64::from(reported.open);
-                    *bytes -= reported.end.len();
-                }
-                keep
-            });
-        }
-        self.ended.values_mut().for_each(|times| times.retain(|time| *time > middle));
-        self.tidy();
-        forgotten
-    }
-
-    /// Passes on the attachments: when they were reported or ended, whether they have not ended, and the events of their ends.
-    pub(super) fn write_state(&self, state: &mut ProgramsState, mut out: impl FnMut(BootNanos, bool, &[u8])) {
-        for reported in self.begun.values().flatten() {
-            out(reported.time, reported.open, &reported.end);
-        }
-        let ended = self.ended.iter().flat_map(|(place, times)| times.iter().map(|time| (*place, *time)));
-        state.ended = ended.collect();
-        state.unloaded = self.unloaded.iter().map(|(program, time)| (*program, *time)).collect();
-    }
-
-    pub(super) fn restore_begun(&mut self, time: BootNanos, open: bool, end: &[u8]) {
-        let fits = self.reports < limits::BPF_PLACES_KNOWN && self.bytes + end.len() <= limits::BPF_PLACES_BYTES;
-        let Some(record) = Bpf::decode(end).filter(|_| fits).map(|bpf| bpf.record()) else { return };
-        let place = BpfPlace { gone: false, ..BpfPlace::of_made(&record) };
-        self.begin(place, Reported { time, program: ProgId(record.prog_id), open, end: end.into() });
-    }
-
-    pub(super) fn restore(&mut self, state: &ProgramsState) {
-        let unloads = state.unloaded.iter().take(limits::BPF_UNLOADS_KNOWN);
-        unloads.for_each(|(program, time)| self.unload(*program, *time));
-        let ended = state.ended.iter().take(limits::BPF_PLACES_KNOWN.saturating_sub(self.reports));
-        ended.for_each(|(place, time)| self.note_end(*place, *time));
+    pub(super) fn is_at(&self, other: &Place) -> bool {
+        self.link.0 == 0 && self.unnamed() == other.unnamed()
     }
 }
 
-/// Whether netlink shows it. Netlink also shows the XDP programs of links, even if the link is gone by now.
-fn is_by_netlink(facts: &BpfAttachment) -> bool {
-    facts.via == Via::Netlink
+/// Whether a system call ended an attachment, and how that was made. `None` if the call failed, or if the inventory does not list such
+/// places.
+pub(super) fn change_of(record: &BpfRecord) -> Option<(bool, Via)> {
+    let has_link = record.has & has::LINK != 0 && record.link_id != 0;
+    match (record.call, record.cmd) {
+        _ if record.ret < 0 => None,
+        (call::BPF, cmd::LINK_CREATE | cmd::RAW_TRACEPOINT_OPEN) if has_link => Some((false, Via::Link)),
+        (call::BPF, cmd::LINK_DETACH) if has_link => Some((true, Via::Link)),
+        (call::BPF, cmd::PROG_ATTACH) => Some((false, Via::ProgAttach)),
+        (call::BPF, cmd::PROG_DETACH) => Some((true, Via::ProgAttach)),
+        (call::PERF_IOCTL, _) => Some((false, Via::Ioctl)),
+        (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) => Some((true, Via::Setsockopt)),
+        // Programs of classic BPF have no id, and the inventory does not list them.
+        (call::SETSOCKOPT, _) if record.prog_id != 0 => Some((false, Via::Setsockopt)),
+        _ => None,
+    }
 }
 
-/// Whether an inventory may show it without its link: a query lists the programs of links, and new links are not known yet.
-fn may_have_link(facts: &BpfAttachment) -> bool {
-    is_by_netlink(facts) || facts.via == Via::ProgAttach
-}
-
-/// Inserts the time of an end. The oldest is the first to be confirmed.
-fn insert_end(times: &mut VecDeque<BootNanos>, time: BootNanos) {
-    let at = times.partition_point(|other| *other <= time);
-    times.insert(at, time);
-}
-
-fn sort(all: &mut VecDeque<Reported>) {
-    all.make_contiguous().sort_by_key(Reported::order);
-}
-
-/// [`BpfPlace::spot`] in an event.
+/// The number of a place in an event.
 fn spot_in(record: &BpfRecord) -> u64 {
     let at = record.on;
     match () {
@@ -590,28 +108,334 @@ fn spot_in(record: &BpfRecord) -> u64 {
     }
 }
 
-/// The times before which a reported attachment would be in an inventory.
-struct Before<'a> {
+#[derive(Debug, Default)]
+struct Known {
+    /// Attachments whose begin was reported, or that are older than the trace, and whose end was not reported.
+    open: u32,
+    /// Those that the inventory lists.
+    listed: u32,
+    /// Whether it has listed some.
+    was_listed: bool,
+    /// Whether a call, or the unload of the program, is newer than what inventories show.
+    called: bool,
+    /// The time of that.
+    time: BootNanos,
+    /// The program, which may change at a link.
+    program: ProgId,
+    /// The event of the end, according to the call. Empty if an inventory agreed since.
+    end: Box<[u8]>,
+}
+
+impl Known {
+    /// Whether the event of an end (`true`) or of a begin is missing.
+    fn missing(&self) -> Option<bool> {
+        (!self.called && self.open != self.listed).then_some(self.open > self.listed)
+    }
+
+    /// The time of the last call; the latest time if an inventory agreed since.
+    fn last(&self) -> BootNanos {
+        if self.called { self.time } else { BootNanos(u64::MAX) }
+    }
+
+    fn is_there(&self) -> bool {
+        self.open > 0 || self.missing().is_some()
+    }
+
+    /// Whether an inventory would list it. Probes at one place are listed once.
+    fn is_listed(&self, place: &Place, world: &World) -> bool {
+        let at = Bpf::decode(&self.end).map_or(0, |end| end.record().on);
+        match place.via {
+            Via::Ioctl if place.hook.is_probe() => self.listed == 0,
+            _ if self.was_listed => true,
+            Via::Ioctl => place.hook == Hook::Tracepoint || at & on::EVENT != 0,
+            Via::ProgAttach if at & on::CGROUP != 0 => world.knows_cgroups(),
+            Via::ProgAttach => at & (on::DEVICE | on::MAP | on::NETNS) != 0,
+            _ => true,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    places: BTreeMap<Place, Known>,
+    /// Bytes of the events of ends.
+    bytes: usize,
+}
+
+impl Attached {
+    fn set_end(&mut self, place: &Place, end: &[u8]) {
+        if let Some(known) = self.places.get_mut(place) {
+            self.bytes = self.bytes - known.end.len() + end.len();
+            known.end = end.into();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.places.len() * 2 * size_of::<(Place, Known)>()
+    }
+
+    /// The entry of a place; `None` if there are too many.
+    fn entry(&mut self, place: &Place, program: ProgId) -> Option<&mut Known> {
+        let fits = self.bytes <= limits::BPF_PLACES_BYTES && self.places.len() < limits::BPF_PLACES_KNOWN;
+        match self.places.entry(place.clone()) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => fits.then(|| place.insert(Known { program, ..Known::default() })),
+        }
+    }
+
+    /// Whether the event of an end (`true`) or of a begin is missing at a place.
+    pub(super) fn missing(&self, place: &Place) -> Option<bool> {
+        self.places.get(place)?.missing()
+    }
+
+    /// Records that the missing event was reported.
+    pub(super) fn reported(&mut self, place: &Place, gone: bool) {
+        let Some(known) = self.places.get_mut(place) else { return };
+        known.open = if gone { known.open.saturating_sub(1) } else { known.open.saturating_add(1) };
+        self.agree(place);
+    }
+
+    /// Forgets the last call, if the inventory agrees with it.
+    fn agree(&mut self, place: &Place) {
+        let Some(known) = self.places.get_mut(place).filter(|known| known.open == known.listed) else { return };
+        known.called = false;
+        let is_empty = known.listed == 0;
+        self.set_end(place, &[]);
+        if is_empty {
+            self.places.remove(place);
+        }
+    }
+
+    /// Records that a call attached a program. Returns how many did not fit.
+    pub(super) fn begin(&mut self, place: &Place, program: ProgId, time: BootNanos, end: &[u8]) -> u64 {
+        let Some(known) = self.entry(place, program) else { return 1 };
+        known.open = known.open.saturating_add(1);
+        (known.called, known.time, known.program) = (true, time, program);
+        self.set_end(place, end);
+        0
+    }
+
+    /// Records that a call ended an attachment, if one is known. An inventory that began earlier may still list it.
+    pub(super) fn end(&mut self, place: &Place, time: BootNanos, end: &[u8]) {
+        let Some(known) = self.entry(place, place.program) else { return };
+        (known.open, known.called, known.time) = (known.open.saturating_sub(1), true, time);
+        self.set_end(place, end);
+    }
+
+    /// Records that a call changed nothing here.
+    pub(super) fn confirm(&mut self, place: &Place, time: BootNanos, end: &[u8]) {
+        if let Some(known) = self.places.get_mut(place) {
+            (known.called, known.time) = (true, time);
+            self.set_end(place, end);
+        }
+    }
+
+    /// Ends all attachments at a place whose program was unloaded, or whose link was detached. Returns their number.
+    pub(super) fn close(&mut self, place: &Place, time: BootNanos, end: &[u8]) -> u32 {
+        let Some(known) = self.entry(place, place.program) else { return 0 };
+        (known.called, known.time, known.listed) = (true, time, 0);
+        let open = std::mem::take(&mut known.open);
+        self.set_end(place, end);
+        open
+    }
+
+    /// Records that a call replaced the program of a link.
+    pub(super) fn replaced(&mut self, link: LinkId, of: &BpfRecord) {
+        let place = Place { link, ..Place::default() };
+        let known = self.places.get_mut(&place).filter(|known| known.called || known.listed > 0);
+        let Some(known) = known else { return };
+        known.program = ProgId(of.prog_id);
+        let end = Bpf::decode(&known.end).map(|end| end.with_program(of)).unwrap_or_default();
+        self.set_end(&place, &end);
+    }
+
+    /// When a call made an attachment that the inventory lists for the first time, and its program, which a later call may have changed.
+    /// A call may have ended it without naming it, or have named its place otherwise. `news`: whether it is newer than the trace.
+    pub(super) fn made(&mut self, place: &Place, program: ProgId, news: bool) -> Option<(BootNanos, ProgId)> {
+        if !self.places.contains_key(place) && place.link.0 == 0 {
+            let is_it = |(other, known): &(&Place, &Known)| {
+                (other.via, other.program) == (Via::Ioctl, place.program) && known.listed < known.open
+            };
+            let other = if news && place.via == Via::Ioctl { self.places.iter().find(is_it) } else { None };
+            let other = other.map_or_else(|| place.unnamed(), |(other, _)| other.clone());
+            if let Some(mut known) = self.places.remove(&other) {
+                known.program = program;
+                let named = BpfRecord { prog_id: program.0, ..BpfRecord::new_zeroed() };
+                known.end = Bpf::decode(&known.end).map(|end| end.with_program(&named)).unwrap_or_default().into();
+                self.places.insert(place.clone(), known);
+            }
+        }
+        self.places.get(place).filter(|known| known.called && known.open > 0).map(|known| (known.time, known.program))
+    }
+
+    /// Records that the inventory lists an attachment.
+    pub(super) fn listed(&mut self, place: &Place, program: ProgId, news: bool) {
+        let known = self.places.entry(place.clone()).or_insert(Known { program, ..Known::default() });
+        (known.listed, known.was_listed) = (known.listed.saturating_add(1), true);
+        if !known.called {
+            (known.program, known.open) = (program, known.open.saturating_add((!news).into()));
+        }
+        self.agree(place);
+    }
+
+    /// Records that the facts about a listed attachment changed.
+    pub(super) fn changed(&mut self, before: &Place, place: &Place, program: ProgId) {
+        if before != place {
+            self.unlisted(before, false);
+            self.listed(place, program, false);
+        } else if let Some(known) = self.places.get_mut(place) {
+            known.program = program;
+        }
+    }
+
+    /// Records that the inventory lists an attachment no more. Returns when a call ended it.
+    pub(super) fn unlisted(&mut self, place: &Place, news: bool) -> Option<BootNanos> {
+        let known = self.places.get_mut(place)?;
+        known.listed = known.listed.saturating_sub(1);
+        if !news {
+            known.open = known.open.saturating_sub(1);
+        }
+        let ended = (known.called && known.open == 0).then_some(known.time);
+        self.agree(place);
+        ended
+    }
+
+    /// When a call ended what the inventory still lists.
+    pub(super) fn ended(&self, place: &Place) -> Option<BootNanos> {
+        self.places.get(place).filter(|known| known.called && known.open == 0).map(|known| known.time)
+    }
+
+    /// Whether a call made a link of the same program at the same place: netlink and queries show it without the link.
+    pub(super) fn has_link(&self, place: &Place) -> bool {
+        let is_it = |known: &Known| known.program == place.program && is_shown_as(&known.end, place);
+        let links = self.places.range(Place { link: LinkId(1), ..Place::default() }..).map(|(_, known)| known);
+        let may_have_link = matches!(place.via, Via::Netlink | Via::ProgAttach) && place.link.0 == 0;
+        may_have_link && links.filter(|known| known.called).any(is_it)
+    }
+
+    /// The places without a link at which netlink shows the program of a new link, whose end this is.
+    pub(super) fn shown_of_link(&self, end: &[u8], program: ProgId) -> Vec<Place> {
+        let is_it = |(place, known): &(&Place, &Known)| {
+            place.via == Via::Netlink && place.program == program && known.missing() == Some(false)
+        };
+        let places = self.places.iter().filter(is_it).map(|(place, _)| place.clone());
+        places.filter(|place| is_shown_as(end, place)).collect()
+    }
+
+    pub(super) fn forget(&mut self, place: &Place) {
+        self.set_end(place, &[]);
+        self.places.remove(place);
+    }
+
+    /// The places where a program is attached, or was.
+    pub(super) fn of_program(&self, program: ProgId) -> Vec<Place> {
+        let is_of = |(_, known): &(&Place, &Known)| known.program == program;
+        self.places.iter().filter(is_of).map(|(place, _)| place.clone()).collect()
+    }
+
+    /// The places of programs attached where this one is, and the times of the last calls. What the inventory lists comes last.
+    pub(super) fn all_at(&self, place: &Place) -> Vec<(BootNanos, Place)> {
+        let all = self.places.range(place.unnamed()..=Place { program: ProgId(u32::MAX), ..place.clone() });
+        all.filter(|(_, known)| known.is_there()).map(|(place, known)| (known.last(), place.clone())).collect()
+    }
+
+    pub(super) fn is_open(&self, place: &Place) -> bool {
+        self.places.get(place).is_some_and(|known| known.open > 0)
+    }
+
+    /// The event of the end of an attachment.
+    pub(super) fn end_of(&self, place: &Place, world: &World) -> Vec<u8> {
+        if let Some(known) = self.places.get(place).filter(|known| !known.end.is_empty()) {
+            return known.end.to_vec();
+        }
+        let facts = match place.link {
+            LinkId(0) => world
+                .bpf
+                .attachments_of(place.program)
+                .find(|facts| place.is_near(facts) && Place::of_facts(facts) == *place),
+            link => world.bpf.attachment_of_link(link),
+        };
+        facts.map_or_else(Vec::new, |facts| place_event(facts, true, world.bpf.known_program(facts.program)))
+    }
+
+    /// Handles the end of an inventory: calls from before it began no longer count. Returns the places with missing events, and the
+    /// events of the ends.
+    pub(super) fn compare(&mut self, inventory: &BpfInventory, world: &World) -> Vec<(Place, Box<[u8]>)> {
+        let scope = Scope::of(inventory, world);
+        let (mut missing, mut agreed) = (Vec::new(), Vec::new());
+        for (place, known) in &mut self.places {
+            let is_settled = known.called && known.time < scope.from(place, known);
+            if !is_settled || known.open > known.listed && !known.is_listed(place, world) {
+                continue;
+            }
+            known.called = false;
+            let count = known.open.abs_diff(known.listed);
+            missing.extend((0..count).map(|_| (place.clone(), known.end.clone())));
+            if count == 0 {
+                agreed.push(place.clone());
+            }
+        }
+        agreed.iter().for_each(|place| self.agree(place));
+        missing
+    }
+
+    /// Passes on the places about which calls reported: the time, how many attachments are open, whether it was listed, and the event of
+    /// the end.
+    pub(super) fn write_state(&self, mut out: impl FnMut(FrameHeader, &[u8])) {
+        for known in self.places.values().filter(|known| known.called) {
+            let (cpu, seq) = (known.open, known.was_listed.into());
+            out(FrameHeader { cpu, seq, ..made_header(known.time) }, &known.end);
+        }
+    }
+
+    pub(super) fn restore(&mut self, header: &FrameHeader, end: &[u8]) {
+        let place = Place::of(end);
+        let program = Bpf::decode(end).map_or(place.program, |end| ProgId(end.record().prog_id));
+        let Some(known) = self.entry(&place, program) else { return };
+        let was_listed = header.seq != 0;
+        let before = std::mem::take(known);
+        *known = Known { open: header.cpu, called: true, time: header.time, program, was_listed, ..before };
+        self.set_end(&place, end);
+    }
+
+    /// Restores that an event is missing.
+    pub(super) fn restore_missing(&mut self, event: &FrameRef<'_>, gone: bool) -> Place {
+        let place = Place::of(event.payload);
+        let program = Bpf::decode(event.payload).map_or(place.program, |event| ProgId(event.record().prog_id));
+        if let Some(known) = self.entry(&place, program) {
+            known.open = if gone { known.open.saturating_add(1) } else { known.open.saturating_sub(1) };
+        }
+        place
+    }
+}
+
+/// Whether this is the end of a link whose program is shown at a place without the link.
+fn is_shown_as(end: &[u8], place: &Place) -> bool {
+    let spot = place.spot & if place.via == Via::Netlink { u64::from(u32::MAX) } else { u64::MAX };
+    Bpf::decode(end).is_some_and(|end| (end.hook(), spot_in(&end.record())) == (place.hook, spot))
+}
+
+/// What an inventory shows.
+struct Scope<'a> {
     inventory: &'a BpfInventory,
-    /// Of attachments without a link.
+    /// The time before which attachments without a link are in it.
     others: BootNanos,
 }
 
-impl Before<'_> {
-    fn of<'a>(inventory: &'a BpfInventory, world: &World) -> Before<'a> {
+impl Scope<'_> {
+    fn of<'a>(inventory: &'a BpfInventory, world: &World) -> Scope<'a> {
         let hides = |text: &String| !text.starts_with(LINKS) && may_hide_place(text, 0);
         let read = |inventory: &&BpfInventory| !inventory.unseen.iter().any(hides);
         // While links come and go, an attachment without a link may be left for the next inventory.
-        let previous = || world.bpf.last_inventory().filter(read).map(|previous| previous.from);
-        let others = Some(inventory).filter(read).and_then(|inventory| match inventory.complete {
-            true => Some(inventory.from),
-            false => previous(),
-        });
-        Before { inventory, others: others.unwrap_or_default() }
+        let previous = || world.bpf.last_inventory().filter(read);
+        let of = Some(inventory).filter(read);
+        let of = of.and_then(|inventory| if inventory.complete { Some(inventory) } else { previous() });
+        Scope { inventory, others: of.map_or(BootNanos(0), |of| of.from) }
     }
 
-    fn of_place(&self, place: BpfPlace, reported: &Reported) -> BootNanos {
-        let is_on = |bit| Bpf::decode(&reported.end).is_some_and(|end| end.record().on & bit != 0);
+    /// The time before which calls no longer count.
+    fn from(&self, place: &Place, known: &Known) -> BootNanos {
+        let is_on = |bit| Bpf::decode(&known.end).is_some_and(|end| end.record().on & bit != 0);
         let (what, from) = match place.link.0 {
             1.. => (LINKS, self.inventory.from),
             0 if place.via == Via::Setsockopt => (SOCKETS, self.others),
@@ -621,29 +445,5 @@ impl Before<'_> {
         };
         let is_unseen = self.inventory.unseen.iter().any(|text| text.starts_with(what));
         if is_unseen { BootNanos(0) } else { from }
-    }
-}
-
-/// Whether an inventory lists attachments of this program by this mechanism.
-fn is_listed(place: BpfPlace, world: &World) -> bool {
-    world.bpf.attachments_of(place.program).any(|facts| BpfPlace::of(facts, false) == place)
-}
-
-/// Whether an attachment that an inventory did not list has ended. Not all can be listed.
-fn is_absent(place: BpfPlace, reported: &Reported, world: &World) -> bool {
-    let Some(end) = Bpf::decode(&reported.end) else { return true };
-    let at = end.record().on;
-    match place.via {
-        // A program can be attached to a tracepoint only once. Probes at the same place are listed once.
-        Via::Ioctl => {
-            let same = |facts: &BpfAttachment| BpfPlace::of(facts, false) == place && reported.is_of(facts, world);
-            let hook = end.hook();
-            hook == Hook::Tracepoint
-                || at & on::EVENT != 0
-                || hook.is_probe() && !world.bpf.attachments_of(place.program).any(same)
-        }
-        Via::ProgAttach if at & on::CGROUP != 0 => world.knows_cgroups(),
-        Via::ProgAttach => at & (on::DEVICE | on::MAP | on::NETNS) != 0,
-        _ => true,
     }
 }

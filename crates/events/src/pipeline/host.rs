@@ -53,10 +53,7 @@ impl Pipeline {
             HostFrame::ProgramChange(change) if change.own => {}
             HostFrame::ProgramChange(change) => self.programs.changed(change, time, &mut self.world, made),
             HostFrame::BpfAttachment(attachment) => {
-                let Some((at, program)) = self.programs.attachment(attachment, time, &self.world, made) else { return };
-                let link = attachment.link;
-                self.world.apply_host(host, at);
-                return program.into_iter().for_each(|program| self.world.bpf.replace(link, program, at));
+                return self.programs.attachment(attachment, time, &mut self.world, made);
             }
             HostFrame::BpfInventory(inventory) => self.programs.compare(inventory, time, &self.world, made),
             HostFrame::BpfHidden(hidden) => unprobed::push_hidden(hidden, frame.header.time, made),

@@ -1,5 +1,4 @@
-//! Who attached or detached a program by netlink, from the records of `bpf_netlink`. The inventory reports such a change without a
-//! process.
+//! Who attached a program by netlink, from the records of `bpf_netlink`. The inventory reports a begin without a process.
 //!
 //! The kernel sends a notification within each call that changes a program of an interface that is up, and others for other changes.
 //! A process is named only if all calls that could have made the change are of one process, and no record was lost.
@@ -14,13 +13,10 @@ use tracetui_shared::record::bpf::{BpfRecord, NetlinkRecord, cmd, message, on};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromBytes;
 
-/// The bits of [`NetlinkRecord::first`] of a record that an attachment or an end has taken. Only states contain them.
-const BEGUN: u16 = 2;
-const ENDED: u16 = 4;
+/// The bit of [`NetlinkRecord::first`] of a record that a begin has taken. Only states contain it.
+const TAKEN: u16 = 2;
 
 type Call = (FrameHeader, NetlinkRecord);
-
-type Numbered = (usize, Call);
 
 #[derive(Debug, Default)]
 pub(super) struct Callers {
@@ -64,58 +60,37 @@ impl Callers {
         self.calls.push_back((frame.header, record));
     }
 
-    /// The caller of a change that the inventory reported; records up to a time are known. The deletion of a class or a block ends
-    /// filters of tc without a record, so their ends have none.
-    pub(super) fn take_caller(&mut self, change: &BpfRecord, known: BootNanos) -> Option<FrameHeader> {
-        let (is_xdp, gone) = (change.attach_type == XDP, change.cmd == cmd::PROG_DETACH);
-        if change.priority != i32::from(Via::Netlink as u8) || change.on & on::DEVICE == 0 || gone && !is_xdp {
+    /// The caller of a begin that the inventory reported; records up to a time are known. All calls that no begin has taken, and that may
+    /// have attached the program there, are of one process.
+    pub(super) fn take_caller(&mut self, begin: &BpfRecord, known: BootNanos) -> Option<FrameHeader> {
+        let is_begin = begin.cmd == cmd::PROG_ATTACH && begin.on & on::DEVICE != 0;
+        if begin.priority != Via::Netlink as i32 || !is_begin {
             return None;
         }
-        // The filters of a block are at each of its interfaces.
-        let of_block = |record: &NetlinkRecord| !is_xdp && record.ifindex == BLOCK;
-        let here = |(header, record): &Call| {
-            let at = record.ifindex == change.object || of_block(record);
-            at && record.netns == change.attach_btf_id && header.time <= known
+        let is_xdp = begin.attach_type == XDP;
+        let message = if is_xdp { message::NEWLINK } else { message::NEWTFILTER };
+        let is_it = |(header, record): &&mut Call| {
+            // The filters of a block are at each of its interfaces.
+            let at = record.ifindex == begin.object || !is_xdp && record.ifindex == BLOCK;
+            at && (record.message, record.netns) == (message, begin.attach_btf_id)
+                && record.programs.contains(&begin.prog_id)
+                && record.first & TAKEN == 0
+                && header.time <= known
         };
-        let calls: Vec<Numbered> = self.calls.iter().copied().enumerate().filter(|(_, call)| here(call)).collect();
+        let found: Vec<&mut Call> = self.calls.iter_mut().filter(is_it).collect();
+        let caller = found.first()?.0;
         let recent = known.0.saturating_sub(limits::BPF_CALLER_NS);
-        let found =
-            if is_xdp { of_interface(&calls, change.prog_id, gone, recent) } else { filters(&calls, change.prog_id) };
-        let (at, (caller, _)) = *found.first()?;
-        if let Some((_, record)) = self.calls.get_mut(at) {
-            record.first |= if gone { ENDED } else { BEGUN };
-        }
-        let same = found.iter().all(|(_, (header, _))| process(header) == process(&caller));
-        let sent = found.iter().all(|(_, (_, record))| record.first & 1 != 0);
-        let is_sure = same && sent && caller.time.0 >= recent && (self.blind.0 == 0 || self.blind.0 < recent);
+        let is_same = |(header, record): &Call| process(header) == process(&caller) && record.first & 1 != 0;
+        let is_sure = found.iter().all(|call| is_same(call))
+            && caller.time.0 >= recent
+            && (self.blind.0 == 0 || self.blind.0 < recent);
+        found.into_iter().for_each(|(_, record)| record.first |= TAKEN);
         is_sure.then_some(caller)
     }
 }
 
 /// `TCM_IFINDEX_MAGIC_BLOCK` (include/uapi/linux/rtnetlink.h).
 const BLOCK: u32 = u32::MAX;
-
-/// The records that show a program of XDP after others, or others after it, from each such change on that is recent and that no report
-/// has taken. Others than the first of a change may be those of a call that made it without a notification, or of an XDP link.
-fn of_interface(calls: &[Numbered], program: u32, gone: bool, recent: u64) -> Vec<Numbered> {
-    let links: Vec<_> = calls.iter().filter(|(_, (_, record))| record.message == message::NEWLINK).copied().collect();
-    let shows = |(_, (_, record)): &Numbered| record.programs.contains(&program);
-    let taken = if gone { ENDED } else { BEGUN };
-    let runs = links.chunk_by(|one, other| shows(one) == shows(other)).skip_while(|run| gone && !shows(&run[0]));
-    let is_open = |run: &&[Numbered]| {
-        let last = run.last().map_or(0, |(_, (header, _))| header.time.0);
-        shows(&run[0]) != gone && run[0].1.1.first & taken == 0 && last >= recent
-    };
-    runs.filter(is_open).flatten().copied().collect()
-}
-
-/// The records of the filters of tc with a program that no report has taken.
-fn filters(calls: &[Numbered], program: u32) -> Vec<Numbered> {
-    let begins = |(_, (_, record)): &&Numbered| {
-        record.message == message::NEWTFILTER && record.programs[0] == program && record.first & BEGUN == 0
-    };
-    calls.iter().filter(begins).copied().collect()
-}
 
 fn process(header: &FrameHeader) -> (u32, u64) {
     (header.tgid.0, header.start.0)
@@ -162,29 +137,22 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_an_interface_has_its_caller() {
+    fn each_begin_at_an_interface_has_its_caller() {
         let mut callers = callers(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 8), (5, LINK, 0)]);
         let mut take = |known, cmd, prog| take(&mut callers, known, XDP, cmd, prog);
-        assert_eq!([take(1, ATTACH, 5), take(2, DETACH, 5)], [1, 2]);
-        assert_eq!([take(3, ATTACH, 6), take(4, DETACH, 6), take(4, ATTACH, 8), take(5, DETACH, 8)], [3, 4, 4, 5]);
-        assert_eq!([take(9, ATTACH, 6), take(9, DETACH, 8)], [0, 0], "each once");
-        // The changes may be reported in any order.
-        let mut callers = self::callers(&[(1, LINK, 5), (2, LINK, 0), (3, LINK, 6), (4, LINK, 0)]);
-        let mut take = |known, cmd, prog| self::take(&mut callers, known, XDP, cmd, prog);
-        assert_eq!([take(4, DETACH, 6), take(2, DETACH, 5), take(1, ATTACH, 5), take(3, ATTACH, 6)], [4, 2, 1, 3]);
+        assert_eq!([take(1, ATTACH, 5), take(3, ATTACH, 6), take(4, ATTACH, 8)], [1, 3, 4]);
+        assert_eq!([take(9, ATTACH, 6), take(9, DETACH, 8)], [0, 0], "each once, and ends have none");
     }
 
     #[test]
-    fn a_change_that_may_be_of_several_processes_has_no_caller() {
+    fn a_begin_that_may_be_of_several_processes_has_no_caller() {
         assert_eq!(take(&mut callers(&[(1, LINK, 5), (1, LINK, 0), (2, LINK, 5)]), 9, XDP, ATTACH, 5), 0);
         // The first one may have been sent while an XDP link attached the program, and no record shows its end.
         assert_eq!(take(&mut callers(&[(1, LINK, 5), (2, LINK, 5)]), 9, XDP, ATTACH, 5), 0);
-        let mut before = callers(&[(1, LINK, 0), (2, LINK, 0)]);
-        assert_eq!(take(&mut before, 9, XDP, DETACH, 5), 0, "attached before the trace");
         // Attached before its interface was up.
         let mut silent = callers(&[(1, LINK, 5), (2, LINK, 5), (3, LINK, 0)]);
         silent.calls[0].1.first = 0;
-        assert_eq!([take(&mut silent, 2, XDP, ATTACH, 5), take(&mut silent, 3, XDP, DETACH, 5)], [0, 3]);
+        assert_eq!(take(&mut silent, 2, XDP, ATTACH, 5), 0);
         // Another interface, and another namespace.
         let mut callers = callers(&[(1, LINK, 5)]);
         let here = change(XDP, ATTACH, 5);

@@ -26,9 +26,6 @@ struct HeldBatch {
     reusable: bool,
 }
 
-/// How many places an added position may move back on average. Beyond that, all positions are sorted anew.
-const MOVES: usize = 8;
-
 /// The fraction (1/n) of its buffer below which a batch is moved to a buffer of its own size.
 const SMALL: usize = 4;
 
@@ -177,23 +174,10 @@ impl Order {
         self.places.iter().map(|place| place.time).max().unwrap_or_default()
     }
 
-    /// Sorts the places by time. The sort is stable. Added places are nearly in order, so each moves back by a few places, and a
-    /// sort that needs a buffer is rare.
+    /// Sorts the places by time. The sort is stable, and fast on places that are nearly in order.
     fn sort(&mut self) {
-        let from = std::mem::replace(&mut self.sorted, self.places.len());
-        let mut moves = MOVES * self.places.len().saturating_sub(from);
-        for at in from..self.places.len() {
-            let (before, rest) = self.places.split_at(at);
-            let Some(place) = rest.first().copied() else { return };
-            let later = before.iter().rev().take(moves + 1).take_while(|other| other.time > place.time).count();
-            if later > moves {
-                return self.places.sort_by_key(|place| place.time);
-            }
-            moves -= later;
-            if later > 0 {
-                self.places.copy_within(at - later..at, at - later + 1);
-                self.places[at - later] = place;
-            }
+        if std::mem::replace(&mut self.sorted, self.places.len()) < self.places.len() {
+            self.places.sort_by_key(|place| place.time);
         }
     }
 

@@ -2,13 +2,13 @@
 //!
 //! The stream reports a load before its system call ends. If only the stream reports a load, a program made it (`bpf_sys_bpf`), or
 //! its event was lost. The load becomes an event of its own once no system call can report it any more. Later events wait for that
-//! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended, that is likewise an
-//! event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of the
-//! change. An unload or the end of the trace may come first. The end of an attachment at an unload waits if the call that ended it can
-//! have unloaded the program: then the event of the call is the only one. Its process is that of the call by netlink, if one is known
-//! ([`Callers`]).
+//! decision. Only the stream reports unloads. If only the inventory shows that an attachment appeared or ended ([`Attached`]), that is
+//! likewise an event of its own. Nothing waits for it: its time is half a second later, because the inventory does not show the time of
+//! the change. An unload, another change of the place, or the end of the trace may come first. The end of an attachment at an unload
+//! waits if the call that ended it can have unloaded the program: then the event of the call is the only one. The process of a begin is
+//! that of the call by netlink, if one is known ([`Callers`]).
 
-use super::attached::{Attached, Listing};
+use super::attached::{Attached, Place, change_of};
 use super::netlink_callers::Callers;
 use crate::account::ledger::Ledger;
 use crate::bpf::{Hook, Via, XDP};
@@ -16,11 +16,11 @@ use crate::enrich::World;
 use crate::enrich::bpf::UNKNOWN_TYPE;
 use crate::enrich::process::ProcessTable;
 use crate::event::Payload as _;
-use crate::event::bpf::unprobed::{KIND, NO_SLOT, fill, made_header, place_event, record_of, set_place};
+use crate::event::bpf::unprobed::{KIND, NO_SLOT, fill, made_header, place_event, record_of};
 use crate::event::bpf::{Bpf, with_program};
 use crate::fifo::Fifo;
 use crate::frame::host::{BpfAttachment, BpfInventory, ProgramChange};
-use crate::frame::state::{BpfPlace, ProgramsState};
+use crate::frame::state::ProgramsState;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use std::collections::VecDeque;
@@ -38,12 +38,13 @@ const UNLOADED: u64 = 1;
 const NEVER: BootNanos = BootNanos(u64::MAX);
 
 /// The report that a system call may still make.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Awaited {
     Load(ProgId),
-    Place(BpfPlace),
+    /// A begin or an end that only the inventory shows. It is void once it is no longer [`missing`](Attached::missing).
+    Place(Place),
     /// The end of an attachment at the unload of its program. A call that ended it can have unloaded the program.
-    Unloaded(BpfPlace),
+    Unloaded(Place),
 }
 
 /// An event that only the stream or the inventory has reported.
@@ -63,35 +64,14 @@ pub(super) struct ProgramReports {
     streamed: Fifo<ProgId, ()>,
     /// The programs that the COMMAND loaded.
     pub(super) commands: Fifo<ProgId, ()>,
-    /// The attachments and detachments that system calls reported.
     pub(super) attached: Attached,
-    /// The calls by netlink that may have attached or detached a program.
+    /// The calls by netlink that may have attached a program.
     callers: Callers,
 }
 
 impl Waiting {
-    fn place(&self) -> Option<BpfPlace> {
-        match self.of {
-            Awaited::Place(place) | Awaited::Unloaded(place) => Some(place),
-            Awaited::Load(_) => None,
-        }
-    }
-
-    /// Whether it is a report on a place that a system call names. Some calls end an attachment without naming the program.
-    fn is_at(&self, place: BpfPlace) -> bool {
-        self.place().is_some_and(|other| other.and_unnamed()[..1 + usize::from(place.gone)].contains(&place))
-    }
-
-    /// Whether it is a report of the end of an attachment to the socket, or to the interface, of a call.
-    fn is_end_at(&self, call: &BpfRecord) -> bool {
-        let is_there = self.place().is_some_and(|place| place.and_unnamed()[1] == BpfPlace::of_unnamed(call));
-        let of = || self.event.frame_at(0).and_then(|frame| record(&frame));
-        is_there && (call.call == call::SETSOCKOPT || of().is_some_and(|end| end.attach_type == call.attach_type))
-    }
-
-    /// The time until which the call by netlink has sent its notification.
-    fn called(&self) -> BootNanos {
-        BootNanos(self.time.0.saturating_add(limits::BPF_CALLER_AFTER_NS))
+    fn is_missing(&self, place: &Place) -> bool {
+        matches!(&self.of, Awaited::Place(other) if other == place)
     }
 
     /// The time from which no system call can report it any more.
@@ -110,7 +90,8 @@ impl Waiting {
     fn push_until(&self, until: BootNanos, callers: &mut Callers, world: &World, made: &mut Batch) {
         let time = if self.keeps_time() { self.time } else { self.due().min(until) };
         for frame in self.event.frames() {
-            let header = FrameHeader { time, ..by(&frame, self.called(), callers) };
+            let known = BootNanos(self.time.0.saturating_add(limits::BPF_CALLER_AFTER_NS));
+            let header = FrameHeader { time, ..by(&frame, known, callers) };
             let unread = Bpf::decode(frame.payload).filter(Bpf::is_unread);
             match unread.zip(world.bpf.known_program(program_of(&frame))) {
                 Some((bpf, program)) => {
@@ -138,40 +119,129 @@ impl ProgramReports {
             return true;
         }
         if frame.header.has(flag::REQUEST) {
-            self.called(frame, world, to);
+            match XdpRecord::read_from_prefix(frame.payload) {
+                Ok((record, _)) if frame.header.slot == Slot::BpfXdp as u16 => {
+                    self.xdp(&frame.header, &record, world, to);
+                }
+                _ => self.callers.add(frame),
+            }
             ledger.count(KIND, |counted| counted.kept += 1);
             return false;
         }
-        self.replaced(frame, world, to);
-        // Before the end of a link is known.
-        let whole = self.completed(frame, world);
-        let frame = whole.as_ref().and_then(|whole| whole.frame_at(0)).unwrap_or(*frame);
-        self.begin_before(&frame, world, to);
-        if !self.is_new(&frame, world) {
-            ledger.rejected(KIND, false);
-            return false;
-        }
-        whole.iter().for_each(|whole| to.append(whole.bytes()));
-        whole.is_none()
-    }
-
-    /// Takes the record of a call by netlink.
-    fn called(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
-        match XdpRecord::read_from_prefix(frame.payload) {
-            Ok((record, _)) if frame.header.slot == Slot::BpfXdp as u16 => {
-                self.xdp(&frame.header, &record, world, made);
+        let (Some(bpf), Some(record)) = (Bpf::decode(frame.payload), record(frame)) else { return true };
+        self.replaced(frame, &record, world, to);
+        match change_of(&record) {
+            Some((true, via)) => match self.detached(frame, via, world, to) {
+                Some(whole) => {
+                    to.append(whole.bytes());
+                    return false;
+                }
+                // The inventory may list it later.
+                None => {
+                    let end = bpf.end(via);
+                    self.attached.end(&Place::of(&end), frame.header.time, &end);
+                }
+            },
+            Some((false, via)) => self.attached(&bpf, via, frame.header.time, world, to),
+            None if (record.call, record.cmd) == (call::BPF, cmd::LINK_UPDATE) => {
+                let (link, has_all) = (LinkId(record.link_id), has::LINK | has::PROG);
+                if record.ret >= 0 && record.has & has_all == has_all && link.0 != 0 {
+                    self.attached.replaced(link, &record);
+                    world.bpf.replace(link, ProgId(record.prog_id), frame.header.time);
+                }
             }
-            _ => self.callers.add(frame),
+            None => {}
         }
+        let Some(id) = loaded_program(&record) else { return true };
+        self.waiting.retain(|load| load.of != Awaited::Load(id));
+        world.bpf.meet_load(&bpf, frame.header.time);
+        // A report that came too late: the stream's report has already become an event.
+        let is_new = !self.streamed.contains(&id);
+        if !is_new {
+            ledger.rejected(KIND, false);
+        }
+        is_new
     }
 
-    /// Handles a call by netlink that changed the XDP programs of an interface. The events wait for the facts about the programs, like
-    /// those of the inventory.
+    /// Handles a call that attached a program.
+    fn attached(&mut self, bpf: &Bpf<'_>, via: Via, time: BootNanos, world: &mut World, made: &mut Batch) {
+        let (end, program) = (bpf.end(via), ProgId(bpf.record().prog_id));
+        let place = Place::of(&end);
+        self.begin_missing(&place, time, world, made);
+        let shown = if place.link.0 == 0 { Vec::new() } else { self.attached.shown_of_link(&end, program) };
+        for shown in shown {
+            self.waiting.retain(|waiting| !waiting.is_missing(&shown));
+            self.attached.forget(&shown);
+            let facts = world.bpf.attachments_of(program).find(|facts| Place::of_facts(facts) == shown);
+            facts.map(|facts| facts.key).into_iter().for_each(|key| world.bpf.end_attachment(key, time));
+        }
+        world.bpf.left_out += self.attached.begin(&place, program, time, &end);
+    }
+
+    /// Handles a call that ended an attachment. Returns its event with what is known of that: the place of a link, which the kernel's link
+    /// no longer contains, or the program, which a call need not name, or whose name the kernel may ignore. `None` if no such
+    /// attachment is known.
+    fn detached(&mut self, frame: &FrameRef<'_>, via: Via, world: &mut World, made: &mut Batch) -> Option<Batch> {
+        let (bpf, time) = (Bpf::decode(frame.payload)?, frame.header.time);
+        let (mut record, rest) = (bpf.record(), frame.payload.get(size_of::<BpfRecord>()..)?);
+        let asked = Place::of(&bpf.end(via));
+        let place = self.ended_by(&asked, &record)?;
+        let known = self.end_missing(&place, time, world, made);
+        let unloaded = self.waiting.iter().rposition(|waiting| waiting.of == Awaited::Unloaded(place.clone()));
+        unloaded.and_then(|at| self.waiting.remove(at));
+        let known = Bpf::decode(&known);
+        if place.link.0 != 0 {
+            self.attached.close(&place, time, &bpf.end(via));
+            world.bpf.end_link(place.link, time);
+            let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
+            let text =
+                known.filter(|_| unplaced).map_or(Vec::new(), |known| [known.set_place(&mut record), b"\0"].concat());
+            return Some(Batch::of(frame.header, &[record.as_bytes(), &text, rest].concat()));
+        }
+        let is_named = place.program == asked.program && record.has & has::PROG != 0;
+        if !is_named && (record.on & (SINGLE | on::DEVICE) != 0 || via == Via::Setsockopt) {
+            let none =
+                BpfRecord { has: has::PROG, prog_id: place.program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
+            record = with_program(record, &known.map_or(none, |known| known.record()));
+            world.bpf.known_program(place.program).into_iter().for_each(|program| fill(&mut record, program));
+        }
+        let whole = Batch::of(frame.header, &[record.as_bytes(), rest].concat());
+        let end = whole.frame_at(0).and_then(|frame| Some(Bpf::decode(frame.payload)?.end(via)));
+        self.attached.end(&place, time, &end.unwrap_or_default());
+        Some(whole)
+    }
+
+    /// The place of the attachment that a call ended. Of several programs it is the last one, since another group of sockets may have had
+    /// the same address. At an interface, a call can also name a position.
+    fn ended_by(&self, asked: &Place, record: &BpfRecord) -> Option<Place> {
+        let all = self.attached.all_at(asked);
+        if asked.link.0 != 0 || all.iter().any(|(_, place)| place == asked) {
+            return Some(asked.clone());
+        }
+        let unloaded = |waiting: &Waiting| match &waiting.of {
+            Awaited::Unloaded(place) if place.is_at(asked) => Some((waiting.time, place.clone())),
+            _ => None,
+        };
+        let unloaded: Vec<_> = self.waiting.iter().filter_map(unloaded).collect();
+        let by_name = asked.program.0 != 0;
+        let is_it = |(_, place): &&(BootNanos, Place)| !by_name || place == asked;
+        // The kernel unloads the program within the call, unless something else holds it.
+        if record.on & on::DEVICE != 0 {
+            let only = all.first().filter(|_| all.len() == 1 && !by_name);
+            return unloaded.iter().rfind(is_it).or(only).map(|(_, place)| place.clone());
+        }
+        all.into_iter().chain(unloaded).max().map(|(_, place)| place)
+    }
+
+    /// Handles a call by netlink that changed the XDP programs of an interface.
     fn xdp(&mut self, caller: &FrameHeader, record: &XdpRecord, world: &mut World, made: &mut Batch) {
         let NetlinkRecord { first, ifindex, netns, programs, .. } = record.change;
         let (time, netns) = (caller.time, NsInum(netns));
+        let caller = if first & 1 == 0 { FrameHeader::default() } else { *caller };
+        let FrameHeader { kind, version, slot, .. } = made_header(time);
+        let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, time, ..caller };
         let modes = programs.into_iter().zip(["native", "generic", "offloaded"]);
-        let attached = modes.filter(|(program, _)| *program != 0).map(|(program, mode)| BpfAttachment {
+        let facts = |program, mode: &str| BpfAttachment {
             program: ProgId(program),
             via: Via::Netlink,
             hook: Hook::Type(XDP),
@@ -180,123 +250,85 @@ impl ProgramReports {
             netns: Some(netns),
             flags: mode.into(),
             ..BpfAttachment::default()
-        });
-        let attached: Vec<_> = attached.filter(|facts| !is_own(facts.program, world)).collect();
-        let payload = |facts: &BpfAttachment, gone, world: &World| {
-            place_event(facts, gone, world.bpf.known_program(facts.program)).into()
         };
-        let changes = self.attached.changed(&attached, (ifindex, netns), time, world, payload);
-        let caller = if first & 1 == 0 { FrameHeader::default() } else { *caller };
-        let FrameHeader { kind, version, slot, .. } = made_header(time);
-        let header = FrameHeader { kind, version, slot, flags: 0, seq: 0, ..caller };
-        // The kernel notifies the inspector before the call ends.
-        let is_begin = |begun: &BpfRecord| {
-            let is_there = (begun.object, begun.attach_btf_id) == (ifindex, netns.0);
-            begun.cmd == cmd::PROG_ATTACH
-                && (begun.priority, begun.attach_type) == (Via::Netlink as i32, XDP)
-                && is_there
-                && programs.contains(&begun.prog_id)
-        };
-        for waiting in &mut self.waiting {
-            let begun = waiting.event.frame_at(0).filter(|begun| begun.header.start.0 == 0);
-            if let Some(begun) = begun.filter(|begun| self::record(begun).as_ref().is_some_and(is_begin)) {
-                waiting.event = Batch::of(FrameHeader { time: waiting.time, ..header }, begun.payload);
+        for (_, place) in self.attached.all_at(&Place::of_facts(&facts(0, ""))) {
+            if programs.contains(&place.program.0) {
+                continue;
             }
+            let end = self.end_missing(&place, time, world, made);
+            self.attached.end(&place, time, &end);
+            made.push(header, &end);
         }
-        for (place, payload) in changes {
-            self.wait(
-                Waiting { of: Awaited::Place(place), time, event: Batch::of(FrameHeader { time, ..header }, &payload) },
-                world,
-                made,
-            );
-        }
-    }
-
-    /// Whether a frame of the probes is an event of its own. A report of a load that came too late is not: the stream's report has
-    /// already become an event.
-    fn is_new(&mut self, frame: &FrameRef<'_>, world: &mut World) -> bool {
-        let Some(record) = record(frame) else { return true };
-        let waiting = &mut self.waiting;
-        self.attached.called(frame, world, |place| {
-            let at = waiting.iter().position(|waiting| waiting.is_at(place));
-            at.and_then(|at| waiting.remove(at)).is_some()
-        });
-        let Some(id) = loaded_program(&record) else { return true };
-        self.waiting.retain(|load| load.of != Awaited::Load(id));
-        Bpf::decode(frame.payload).into_iter().for_each(|bpf| world.bpf.meet_load(&bpf, frame.header.time));
-        !self.streamed.contains(&id)
-    }
-
-    /// Turns a waiting report that an attachment appeared into an event, if a system call ended the attachment.
-    fn begin_before(&mut self, end: &FrameRef<'_>, world: &World, made: &mut Batch) {
-        let Some(record) = record(end) else { return };
-        let Some(gone) = BpfPlace::of_call(&record).filter(|place| place.gone) else { return };
-        let begun = |waiting: &Waiting| waiting.of == Awaited::Place(gone.begun());
-        let at = self.waiting.iter().position(begun);
-        if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
-            let before = BootNanos(end.header.time.0.saturating_sub(1));
-            waiting.push_until(before, &mut self.callers, world, made);
+        for (program, mode) in modes.filter(|(program, _)| *program != 0) {
+            let facts = facts(program, mode);
+            if is_own(facts.program, world) {
+                continue;
+            }
+            let place = Place::of_facts(&facts);
+            let [begin, end] =
+                [false, true].map(|gone| place_event(&facts, gone, world.bpf.known_program(facts.program)));
+            self.begin_missing(&place, time, world, made);
+            if self.attached.is_open(&place) {
+                self.attached.confirm(&place, time, &end);
+                continue;
+            }
+            world.bpf.left_out += self.attached.begin(&place, facts.program, time, &end);
+            made.push(header, &begin);
         }
     }
 
     /// Ends the attachment that a call replaced, just before it. Another group of sockets may have got the address of a former one, so
     /// what a call replaced there is not known.
-    fn replaced(&mut self, frame: &FrameRef<'_>, world: &mut World, made: &mut Batch) {
-        let Some(set) = record(frame) else { return };
-        let Some((cmd, program, via)) = replaced_by(&set) else { return };
+    fn replaced(&mut self, frame: &FrameRef<'_>, set: &BpfRecord, world: &mut World, made: &mut Batch) {
+        let Some((cmd, program, via)) = replaced_by(set) else { return };
         let none = BpfRecord { prog_id: program.0, prog_uid: u32::MAX, ..BpfRecord::new_zeroed() };
-        let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..set };
-        let mut detached = self.attached.with_known(with_program(detached, &none));
+        let detached = BpfRecord { cmd, has: set.has & !has::PROG, hooknum: 0, priority: 0, ..*set };
+        let mut detached = with_program(detached, &none);
         world.bpf.known_program(program).into_iter().for_each(|program| fill(&mut detached, program));
-        let time = BootNanos(frame.header.time.0.saturating_sub(1));
+        let time = just_before(frame.header.time);
         let header = FrameHeader { slot: NO_SLOT, flags: 0, seq: 0, time, ..frame.header };
         let batch = Batch::of(header, detached.as_bytes());
-        let named = batch.frame_at(0).and_then(|frame| self.completed(&frame, world));
-        let Some(named) = named.or((program.0 != 0).then_some(batch)) else { return };
-        let Some(end) = named.frame_at(0) else { return };
-        self.begin_before(&end, world, made);
-        self.is_new(&end, world);
-        Bpf::decode(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via)));
+        let named = batch.frame_at(0).and_then(|frame| self.detached(&frame, via, world, made));
+        let named = named.or((program.0 != 0).then_some(batch));
+        for end in named.iter().flat_map(Batch::frames) {
+            Bpf::decode(end.payload).into_iter().for_each(|bpf| made.push(end.header, &bpf.end(via)));
+        }
     }
 
-    /// The event of a detachment, completed with what the inventory or an earlier call knows: the place of a link, since the kernel's
-    /// link no longer contains it, or the program of a socket or cgroup, which the call may not name. `None` if there is nothing to add.
-    fn completed(&self, frame: &FrameRef<'_>, world: &World) -> Option<Batch> {
-        let bpf = Bpf::decode(frame.payload)?;
-        let (mut record, mut text) = (bpf.record(), Vec::new());
-        match (record.call, record.cmd) {
-            (call::BPF, cmd::LINK_DETACH) if record.has & has::LINK != 0 => {
-                let unplaced = record.text_len == 0 && record.on == 0 && record.target[0] == 0;
-                let link = Some(LinkId(record.link_id)).filter(|_| unplaced)?;
-                let listed = world.bpf.attachment_of_link(link).map(|facts| set_place(&mut record, facts));
-                let place = listed.or_else(|| self.attached.set_place_of_link(&mut record, link))?;
-                text = [place, b"\0"].concat();
-            }
-            (call::BPF, cmd::PROG_DETACH) if record.on & SINGLE != 0 && record.ret >= 0 => {
-                record = self.attached.of_unnamed(&bpf, BootNanos(0), world)?;
-            }
-            // The kernel unloads the program within the call, unless something else holds it.
-            (call::BPF, cmd::PROG_DETACH) if record.on & on::DEVICE != 0 && record.prog_id == 0 && record.ret >= 0 => {
-                let ended = self.waiting.iter().rfind(|waiting| waiting.keeps_time() && waiting.is_end_at(&record));
-                let ended = ended.and_then(|ended| self::record(&ended.event.frame_at(0)?));
-                let ended = ended.map(|ended| with_program(record, &ended));
-                record = ended.or_else(|| self.attached.of_unnamed(&bpf, BootNanos(0), world))?;
-            }
-            (call::SETSOCKOPT, option::DETACH_FILTER | option::DETACH_REUSEPORT_BPF) if record.ret >= 0 => {
-                let ended = self.waiting.iter().rfind(|waiting| waiting.is_end_at(&record));
-                let unloaded = ended.filter(|ended| ended.keeps_time()).map(|ended| ended.time);
-                let ended = ended.and_then(|ended| self::record(&ended.event.frame_at(0)?));
-                let known = self.attached.of_unnamed(&bpf, unloaded.unwrap_or_default(), world);
-                record = known.or_else(|| ended.map(|ended| with_program(record, &ended)))?;
-            }
-            _ => return None,
+    /// Before a call that attaches a program: an end that is missing was before it, and a missing begin was the call.
+    fn begin_missing(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) {
+        if self.attached.missing(place) == Some(true) {
+            self.decide_place(place, just_before(time), world, made);
         }
-        if record.cmd != cmd::LINK_DETACH {
-            let program = world.bpf.known_program(ProgId(record.prog_id));
-            program.into_iter().for_each(|program| fill(&mut record, program));
+        self.waiting.retain(|waiting| !waiting.is_missing(place));
+    }
+
+    /// Before a call that ends an attachment: a begin that is missing was before it, and a missing end was the call. Returns the event of
+    /// the end.
+    fn end_missing(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) -> Vec<u8> {
+        let end = self.end_of(place, world);
+        if self.attached.missing(place) == Some(false) {
+            self.decide_place(place, just_before(time), world, made);
         }
-        let rest = frame.payload.get(size_of::<BpfRecord>()..)?;
-        Some(Batch::of(frame.header, &[record.as_bytes(), &text, rest].concat()))
+        self.waiting.retain(|waiting| !waiting.is_missing(place));
+        end
+    }
+
+    /// The event of the end of an attachment.
+    fn end_of(&self, place: &Place, world: &World) -> Vec<u8> {
+        let missing = self.waiting.iter().find(|waiting| waiting.is_missing(place)).map(|waiting| &waiting.event);
+        let frame = missing.and_then(|event| event.frame_at(0)).filter(|_| self.attached.missing(place) == Some(true));
+        frame.map_or_else(|| self.attached.end_of(place, world), |frame| frame.payload.to_vec())
+    }
+
+    /// Turns the missing events of a place into events of this time.
+    fn decide_place(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) {
+        while let Some(gone) = self.attached.missing(place) {
+            self.attached.reported(place, gone);
+            let at = self.waiting.iter().position(|waiting| waiting.is_missing(place));
+            let waiting = at.and_then(|at| self.waiting.remove(at));
+            waiting.into_iter().for_each(|waiting| waiting.push_until(time, &mut self.callers, world, made));
+        }
     }
 
     /// Handles a report of the stream. An unload becomes an event at once, after the ends of the program's attachments.
@@ -314,139 +346,111 @@ impl ProgramReports {
             let event = Batch::of(header, record.as_bytes());
             return self.wait(Waiting { of: Awaited::Load(change.id), time, event }, world, made);
         }
-        let begun = self.decide_places(change.id, time, world, made);
-        self.detached(change.id, time, &begun, world, made);
+        self.unloaded(change.id, time, world, made);
         let load = world.bpf.load(change.id).filter(|load| load.prog_type != UNKNOWN_TYPE);
         let known = load.or_else(|| world.bpf.program(change.id));
         known.into_iter().for_each(|program| fill(&mut record, program));
         made.push(header, record.as_bytes());
     }
 
-    /// Turns the waiting reports on the places of an unloaded program into events with the time of the unload. Returns the
-    /// places where the program was attached.
-    fn decide_places(&mut self, id: ProgId, time: BootNanos, world: &World, made: &mut Batch) -> Vec<BpfPlace> {
-        let link_of = |frame: &FrameRef<'_>| record(frame).map_or(0, |record| record.link_id);
-        // A link whose program was replaced meanwhile began with another program.
-        let frames = self.waiting.iter().flat_map(|waiting| waiting.event.frames());
-        let links = frames.filter(|frame| program_of(frame) == id).map(|frame| link_of(&frame));
-        let links: Vec<u32> = links.filter(|link| *link != 0).collect();
-        let (callers, mut begun) = (&mut self.callers, Vec::new());
-        self.waiting.retain(|waiting| {
-            let is_of = |frame: FrameRef<'_>| program_of(&frame) == id || links.contains(&link_of(&frame));
-            let ends = !waiting.keeps_time() && waiting.event.frames().any(is_of);
-            if ends {
-                waiting.push_until(time, callers, world, made);
-                begun.extend(waiting.place().filter(|place| !place.gone));
-            }
-            !ends
-        });
-        begun
-    }
-
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
-    /// either. At a place of `begun`, the begin has this time, and the end does not wait.
-    fn detached(&mut self, id: ProgId, time: BootNanos, begun: &[BpfPlace], world: &mut World, made: &mut Batch) {
-        let (mut ended, mut events) = (Vec::new(), Batch::default());
-        for facts in world.bpf.attachments_of(id).filter(|_| id.0 != 0) {
-            let reported = self.attached.unlisted(BpfPlace::of(facts, true));
-            if reported.is_none() && !facts.is_part() {
-                events.push(made_header(time), &place_event(facts, true, world.bpf.known_program(id)));
+    /// either. The report of a call that ended an attachment may arrive after the unload.
+    fn unloaded(&mut self, id: ProgId, time: BootNanos, world: &mut World, made: &mut Batch) {
+        if id.0 == 0 {
+            return;
+        }
+        let listed =
+            world.bpf.attachments_of(id).map(|facts| (facts.key, self.attached.ended(&Place::of_facts(facts))));
+        let listed: Vec<_> = listed.collect();
+        for place in self.attached.of_program(id) {
+            let is_of_call = self.attached.missing(&place).is_none();
+            self.decide_place(&place, time, world, made);
+            let end = self.end_of(&place, world);
+            if end.is_empty() {
+                self.attached.forget(&place);
+                continue;
             }
-            ended.push((facts.key, reported.unwrap_or(time)));
-        }
-        ended.into_iter().for_each(|(key, at)| world.bpf.end_attachment(key, at));
-        self.attached.unloaded(id, time, |end| events.push(made_header(time), end));
-        events.frames().for_each(|end| self.end_at_unload(&end, begun, world, made));
-    }
-
-    /// Handles the event of an end at an unload. The report of the call that ended the attachment may arrive after the unload.
-    fn end_at_unload(&mut self, end: &FrameRef<'_>, begun: &[BpfPlace], world: &World, made: &mut Batch) {
-        let Some(ended) = record(end) else { return };
-        // The begin of a link whose program was replaced meanwhile names another program.
-        let begins = |frame: FrameRef<'_>| {
-            record(&frame).is_some_and(|begun| begun.link_id == ended.link_id && begun.cmd != cmd::PROG_DETACH)
-        };
-        let of_link = |waiting: &Waiting| ended.link_id != 0 && waiting.event.frames().any(begins);
-        let at = self.waiting.iter().position(of_link);
-        if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
-            waiting.push_until(end.header.time, &mut self.callers, world, made);
-        }
-        let record = ended;
-        let (place, time, mut header) = (BpfPlace::of_made(&record), end.header.time, end.header);
-        let of = match Via::of(record.priority) {
-            Some(Via::Netlink) => Awaited::Place(place),
-            _ if begun.contains(&place.begun()) => return made.push(header, end.payload),
-            Some(Via::ProgAttach) => Awaited::Unloaded(place),
-            Some(Via::Setsockopt) if record.on & on::GROUP != 0 => Awaited::Unloaded(place),
-            _ => return made.push(header, end.payload),
-        };
-        header.seq = if matches!(of, Awaited::Unloaded(_)) { UNLOADED } else { 0 };
-        let event = Batch::of(header, end.payload);
-        self.wait(Waiting { of, time, event }, world, made);
-    }
-
-    /// Handles an attachment that the inventory reports as new or ended. Returns the time of the change: that of the system call's
-    /// report, or else that of the inventory. Also returns the program of a new attachment, if a later system call replaced it. `None`
-    /// if a new attachment has already ended.
-    pub(super) fn attachment(
-        &mut self,
-        attachment: &BpfAttachment,
-        time: BootNanos,
-        world: &World,
-        made: &mut Batch,
-    ) -> Option<(BootNanos, Option<ProgId>)> {
-        let (gone, known) = (attachment.gone, world.bpf.attachment(attachment.key));
-        let Some(facts) = (if gone { known } else { Some(attachment) }) else { return Some((time, None)) };
-        if is_own(facts.program, world) {
-            return Some((time, None));
-        }
-        let place = BpfPlace::of(facts, gone);
-        if gone && attachment.news {
-            if let Some(reported) = self.attached.unlisted(place) {
-                return Some((reported, None));
-            }
-        } else if !gone && known.is_none() {
-            match self.attached.listed(facts, world) {
-                Listing::Ended => return None,
-                Listing::Unloaded => {
-                    let ends = if attachment.news { [false, true].as_slice() } else { &[] };
-                    ends.iter().for_each(|gone| self.wait_for(facts, *gone, time, world, made));
-                    return None;
+            for _ in 0..self.attached.close(&place, time, &end) {
+                let is_group = record_in(&end).is_some_and(|end| end.on & on::GROUP != 0);
+                if is_of_call && (place.via == Via::ProgAttach || is_group) {
+                    let event = Batch::of(FrameHeader { seq: UNLOADED, ..made_header(time) }, &end);
+                    self.wait(Waiting { of: Awaited::Unloaded(place.clone()), time, event }, world, made);
+                } else {
+                    made.push(made_header(time), &end);
                 }
-                Listing::Reported(reported, program) => return Some((reported, Some(program))),
-                Listing::Unreported => {}
             }
         }
-        if attachment.news {
-            self.wait_for(facts, gone, time, world, made);
+        listed.into_iter().for_each(|(key, ended)| world.bpf.end_attachment(key, ended.unwrap_or(time)));
+    }
+
+    /// Handles an attachment of the inventory.
+    pub(super) fn attachment(&mut self, of: &BpfAttachment, time: BootNanos, world: &mut World, made: &mut Batch) {
+        let known = world.bpf.attachment(of.key).cloned();
+        let (facts, before) = match known {
+            Some(known) if of.gone => (known, None),
+            None if of.gone => return,
+            known => (of.clone(), known),
+        };
+        if facts.is_part() {
+            return world.bpf.change_attachment(of.clone(), time);
         }
-        Some((time, None))
+        let (place, gone) = (Place::of_facts(&facts), of.gone);
+        if let Some(before) = before {
+            self.attached.changed(&Place::of_facts(&before), &place, facts.program);
+            return world.bpf.change_attachment(facts, time);
+        }
+        let news = of.news && !is_own(facts.program, world);
+        let is_ended = place.link.0 != 0 && self.attached.ended(&place).is_some();
+        if !gone && (is_ended || self.attached.has_link(&place)) {
+            return;
+        }
+        // A change before this one, which a later inventory would hide.
+        if news {
+            self.decide_place(&place, just_before(time), world, made);
+        }
+        let event = place_event(&facts, gone, world.bpf.known_program(facts.program));
+        if gone {
+            let ended = self.attached.unlisted(&place, news);
+            world.bpf.change_attachment(of.clone(), ended.unwrap_or(time));
+        } else {
+            let called = self.attached.made(&place, facts.program, news);
+            world.bpf.change_attachment(facts.clone(), called.map_or(time, |(time, _)| time));
+            // The table of the world is limited.
+            if world.bpf.attachment(of.key).is_none() {
+                return;
+            }
+            self.attached.listed(&place, facts.program, news);
+            called.into_iter().for_each(|(time, program)| world.bpf.replace(of.link, program, time));
+        }
+        if self.attached.missing(&place) == Some(gone) {
+            let event = Batch::of(made_header(time), &event);
+            self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
+        }
     }
 
-    /// Lets the event of an attachment that appeared or ended wait for the report of a system call.
-    fn wait_for(&mut self, facts: &BpfAttachment, gone: bool, time: BootNanos, world: &World, made: &mut Batch) {
-        let event = Batch::of(made_header(time), &place_event(facts, gone, world.bpf.known_program(facts.program)));
-        self.wait(Waiting { of: Awaited::Place(BpfPlace::of(facts, gone)), time, event }, world, made);
-    }
-
-    /// Handles the end of an inventory. It began after some system calls: what these attached and it lacks has ended.
+    /// Handles the end of an inventory. It began after some system calls.
     pub(super) fn compare(&mut self, inventory: &BpfInventory, time: BootNanos, world: &World, made: &mut Batch) {
-        let mut ended = Vec::new();
-        self.attached.compare(inventory, world, |place, end| {
-            ended.push(Waiting { of: Awaited::Place(place), time, event: Batch::of(made_header(time), end) });
-        });
-        ended.into_iter().for_each(|waiting| self.wait(waiting, world, made));
+        for (place, end) in self.attached.compare(inventory, world) {
+            let Some(mut record) = record_in(&end) else { continue };
+            if self.attached.missing(&place) == Some(false) {
+                record.cmd = cmd::PROG_ATTACH;
+            }
+            let text = end.get(size_of::<BpfRecord>()..).unwrap_or_default();
+            let event = Batch::of(made_header(time), &[record.as_bytes(), text].concat());
+            self.wait(Waiting { of: Awaited::Place(place), time, event }, world, made);
+        }
     }
 
     /// Takes over the attachments of a later state.
     pub(super) fn catch_up(&mut self, later: ProgramReports) {
+        self.waiting.retain(Waiting::keeps_time);
+        later.waiting.into_iter().filter(|waiting| !waiting.keeps_time()).for_each(|waiting| self.put(waiting));
         (self.attached, self.callers) = (later.attached, later.callers);
     }
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
     pub(super) fn decide(&mut self, settled: BootNanos, world: &World, made: &mut Batch) {
-        let late = |waiting: &Waiting| waiting.due() <= settled;
-        while self.waiting.front().is_some_and(late) {
+        while self.waiting.front().is_some_and(|waiting| waiting.due() <= settled) {
             self.decide_first(NEVER, world, made);
         }
     }
@@ -491,36 +495,41 @@ impl ProgramReports {
     /// Turns the first waiting report into an event. By now the inventory may know the loaded program.
     fn decide_first(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
         let Some(first) = self.waiting.pop_front() else { return };
-        let Awaited::Load(id) = first.of else {
-            return first.push_until(first.time.max(end), &mut self.callers, world, made);
-        };
-        let Some(frame) = first.event.frame_at(0) else { return };
-        let Some(mut record) = record(&frame) else { return };
-        world.bpf.program(id).into_iter().for_each(|program| fill(&mut record, program));
-        know(&mut self.streamed, id);
-        made.push(frame.header, record.as_bytes());
+        match &first.of {
+            Awaited::Load(id) => {
+                let Some(frame) = first.event.frame_at(0) else { return };
+                let Some(mut record) = record(&frame) else { return };
+                world.bpf.program(*id).into_iter().for_each(|program| fill(&mut record, program));
+                know(&mut self.streamed, *id);
+                made.push(frame.header, record.as_bytes());
+            }
+            Awaited::Place(place) => {
+                let Some(gone) = self.attached.missing(place) else { return };
+                self.attached.reported(place, gone);
+                first.push_until(first.time.max(end), &mut self.callers, world, made);
+            }
+            Awaited::Unloaded(_) => first.push_until(end, &mut self.callers, world, made),
+        }
     }
 
     /// The known programs, the waiting events, and the attachments ([`Attached::write_state`]).
     pub(super) fn write_state(
         &self,
         mut out: impl FnMut(&FrameRef<'_>),
-        mut attached: impl FnMut(FrameHeader, bool, &[u8]),
+        mut attached: impl FnMut(FrameHeader, &[u8]),
     ) -> ProgramsState {
         self.waiting.iter().flat_map(|waiting| waiting.event.frames()).for_each(|frame| out(&frame));
         let mut calls = Batch::default();
         self.callers.calls.iter().for_each(|(header, record)| calls.push(*header, record.as_bytes()));
         calls.frames().for_each(|frame| out(&frame));
+        self.attached.write_state(&mut attached);
         let [streamed, commands] = [&self.streamed, &self.commands].map(|ids| ids.iter().map(|(id, ())| *id).collect());
-        let mut state = ProgramsState { streamed, commands, ..ProgramsState::default() };
-        self.attached.write_state(&mut state, |time, open, end| attached(made_header(time), open, end));
-        state
+        ProgramsState { streamed, commands }
     }
 
     pub(super) fn restore(&mut self, state: &ProgramsState) {
         state.streamed.iter().for_each(|id| know(&mut self.streamed, *id));
         state.commands.iter().take(limits::BPF_LOADS_KNOWN).for_each(|id| know(&mut self.commands, *id));
-        self.attached.restore(state);
     }
 
     /// Restores a waiting event, or the record of a call.
@@ -533,11 +542,15 @@ impl ProgramReports {
         };
         let of = match loaded_program(&record) {
             Some(id) => Awaited::Load(id),
-            None if frame.header.seq == UNLOADED => Awaited::Unloaded(BpfPlace::of_made(&record)),
-            None => Awaited::Place(BpfPlace::of_made(&record)),
+            None if frame.header.seq == UNLOADED => Awaited::Unloaded(Place::of(frame.payload)),
+            None => Awaited::Place(self.attached.restore_missing(frame, record.cmd == cmd::PROG_DETACH)),
         };
         self.put(Waiting { of, time: frame.header.time, event: Batch::of(frame.header, frame.payload) });
     }
+}
+
+fn just_before(time: BootNanos) -> BootNanos {
+    BootNanos(time.0.saturating_sub(1))
 }
 
 /// Adds a program. The oldest is forgotten.
@@ -629,6 +642,9 @@ fn loaded_program(record: &BpfRecord) -> Option<ProgId> {
 
 /// The record of an event of this kind.
 fn record(frame: &FrameRef<'_>) -> Option<BpfRecord> {
-    let payload = (frame.header.kind == KIND as u16).then_some(frame.payload)?;
+    record_in((frame.header.kind == KIND as u16).then_some(frame.payload)?)
+}
+
+fn record_in(payload: &[u8]) -> Option<BpfRecord> {
     BpfRecord::read_from_prefix(payload).ok().map(|(record, _)| record)
 }

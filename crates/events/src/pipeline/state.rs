@@ -22,7 +22,6 @@ mod stage {
     pub(super) const END: u8 = 2;
     pub(super) const LOAD: u8 = 3;
     pub(super) const ATTACHED: u8 = 4;
-    pub(super) const DETACHED: u8 = 5;
 }
 
 impl Pipeline {
@@ -205,23 +204,21 @@ impl Pipeline {
             waiting.push(header, payload);
             pending(stage::END, number, &mut waiting);
         });
-        let [mut open, mut ended] = [Batch::default(), Batch::default()];
+        let mut attached = Batch::default();
         let programs = self.programs.write_state(
             |frame| {
                 waiting.push(frame.header, frame.payload);
                 pending(stage::LOAD, 0, &mut waiting);
             },
-            |header, is_open, end| if is_open { &mut open } else { &mut ended }.push(header, end),
+            |header, end| attached.push(header, end),
         );
-        for (stage, frames) in [(stage::ATTACHED, open), (stage::DETACHED, ended)] {
-            for frame in frames.frames() {
-                waiting.push(frame.header, frame.payload);
-                if waiting.len() >= PART {
-                    pending(stage, 0, &mut waiting);
-                }
+        for frame in attached.frames() {
+            waiting.push(frame.header, frame.payload);
+            if waiting.len() >= PART {
+                pending(stage::ATTACHED, 0, &mut waiting);
             }
-            pending(stage, 0, &mut waiting);
         }
+        pending(stage::ATTACHED, 0, &mut waiting);
         StateFrame::ProgramsState(programs).push(latest, out);
         StateFrame::Progress(self.progress()).push(latest, out);
     }
@@ -232,9 +229,7 @@ impl Pipeline {
             stage::ARGUMENTS => self.assembler.restore(frame),
             stage::END => self.requests.restore(number, frame),
             stage::LOAD => self.programs.restore_waiting(frame),
-            stage::ATTACHED | stage::DETACHED => {
-                self.programs.attached.restore_begun(frame.header.time, stage == stage::ATTACHED, frame.payload);
-            }
+            stage::ATTACHED => self.programs.attached.restore(&frame.header, frame.payload),
             _ => {}
         }
     }

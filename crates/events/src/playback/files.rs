@@ -1,22 +1,16 @@
 //! The files of recordings, as sequences of frames.
 
-use super::{AtEnd, Error, Result, name};
+use super::{Error, Result, name};
 use crate::budget::Budget;
-use crate::enrich::World;
-use crate::filter::NameLookup;
 use crate::frame::host::{HostFrame, Trace};
 use crate::frame::{Batch, Frames};
 use crate::limits;
 use crate::recording::Map;
 use crate::recording::block::HEADER;
-use crate::recording::disk::Unreadable;
-use crate::recording::file_names;
-use crate::recording::follow::{self, FileFrom, RecordingFile, Writing};
+use crate::recording::file::{FileFrom, RecordingFile, is_being_written};
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::holes::Holes;
-use crate::recording::reader::{Ending, Item, Reader};
-use foldhash::HashMap;
-use std::cell::OnceCell;
+use crate::recording::reader::{Ending, Reader};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -31,10 +25,9 @@ pub(super) struct Part {
     pub(super) name: String,
     /// `None` for a pipe.
     pub(super) file: Option<RecordingFile>,
-    pub(super) unreadable: Unreadable,
     pub(super) frames: FrameReader<Box<dyn Read + Send>>,
-    pub(super) writing: Writing,
-    pub(super) at_end: AtEnd,
+    /// Whether a process was writing the file when it was opened.
+    pub(super) is_written: bool,
     /// Blocks read by earlier readers.
     pub(super) blocks: u64,
     /// Events of the trace in unread files before this one.
@@ -43,7 +36,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Opens a file. Also returns its metadata.
-    pub(super) fn open(path: &Path, at_end: AtEnd) -> Result<(Part, Metadata)> {
+    pub(super) fn open(path: &Path) -> Result<(Part, Metadata)> {
         let name = name(path);
         let file = if path == "-" { None } else { Some(open_file(path, &name)?) };
         let found = match &file {
@@ -53,28 +46,24 @@ impl Part {
         let input: Box<dyn Read + Send> = match file {
             Some(file) if found.is_file() || found.file_type().is_block_device() => {
                 let file = RecordingFile::open(file).map_err(|error| Error::Open(format!("{name}: {error}")))?;
-                return Ok((Part::of(path, file, at_end, HEADER as u64), found));
-            }
-            _ if at_end == AtEnd::Wait => {
-                return Err(Error::Usage(format!("--follow needs a recording file: {name} is a pipe")));
+                return Ok((Part::of(path, file, HEADER as u64), found));
             }
             Some(file) => Box::new(file),
             None => Box::new(io::stdin()),
         };
         let frames = FrameReader::new(input).map_err(|error| Error::Open(format!("{name}: {error}")))?;
-        let (path, file, unreadable) = (path.to_owned(), None, Unreadable::default());
-        let part =
-            Part { path, name, file, unreadable, frames, writing: Writing::Unknown, at_end, blocks: 0, elsewhere: 0 };
-        Ok((part, found))
+        Ok((
+            Part { path: path.to_owned(), name, file: None, frames, is_written: false, blocks: 0, elsewhere: 0 },
+            found,
+        ))
     }
 
     /// A file from the block that begins at `offset`.
-    pub(super) fn of(path: &Path, file: RecordingFile, at_end: AtEnd, offset: u64) -> Part {
-        let (writing, unreadable) = (file.writing(), Unreadable::default());
-        let frames = FrameReader::of(reader_at(&file, offset, &unreadable, at_end));
-        let frames = if at_end == AtEnd::Wait { frames.following() } else { frames };
+    pub(super) fn of(path: &Path, file: RecordingFile, offset: u64) -> Part {
+        let is_written = is_being_written(&file.file).unwrap_or(false);
+        let frames = FrameReader::of(reader_at(&file, offset));
         let (path, name) = (path.to_owned(), name(path));
-        Part { path, name, file: Some(file), unreadable, frames, writing, at_end, blocks: 0, elsewhere: 0 }
+        Part { path, name, file: Some(file), frames, is_written, blocks: 0, elsewhere: 0 }
     }
 
     /// The file, unless it is a pipe or a block device.
@@ -88,19 +77,11 @@ impl Part {
         self.frames.reader.header.part()
     }
 
-    /// The unreadable parts found so far.
-    pub(super) fn holes(&self) -> Holes {
-        let mut holes = self.unreadable.holes();
-        holes.append(&self.frames.holes);
-        holes
-    }
-
     /// The cause of an early end.
     pub(super) fn why_early(&self) -> &'static str {
-        match (self.writing, self.at_end) {
-            (Writing::Now, AtEnd::Stop) => "the trace is still running",
-            (Writing::Unknown, _) => "the trace was killed, or is still running",
-            _ => "the trace was killed, or this is a partial copy",
+        match self.is_written {
+            true => "the trace is still running",
+            false => "the trace was killed or is still running, or this is a partial copy",
         }
     }
 
@@ -110,25 +91,17 @@ impl Part {
 }
 
 /// A reader of a file from the block that begins at `offset`.
-pub(super) fn reader_at(
-    file: &RecordingFile,
-    offset: u64,
-    unreadable: &Unreadable,
-    at_end: AtEnd,
-) -> Reader<Box<dyn Read + Send>> {
-    let from = FileFrom::new(file.clone(), offset, unreadable.clone());
-    let from = if at_end == AtEnd::Wait { from.following() } else { from };
-    let holes = from.holes();
-    Reader::resume(Box::new(from) as Box<dyn Read + Send>, file.header, file.unsealer_at(offset), offset)
-        .over_holes(holes)
+pub(super) fn reader_at(file: &RecordingFile, offset: u64) -> Reader<Box<dyn Read + Send>> {
+    let from = FileFrom::new(file.clone(), offset);
+    Reader::resume(Box::new(from), file.header, file.unsealer_at(offset), offset)
 }
 
 /// Opens files. Refuses a file that is named twice, even under two names.
-pub(super) fn open_parts(files: &[PathBuf], at_end: AtEnd) -> Result<Vec<Part>> {
+pub(super) fn open_parts(files: &[PathBuf]) -> Result<Vec<Part>> {
     let mut known: BTreeMap<(u64, u64), &Path> = BTreeMap::new();
     let mut parts = Vec::new();
     for path in files {
-        let (part, found) = Part::open(path, at_end)?;
+        let (part, found) = Part::open(path)?;
         match known.insert((found.dev(), found.ino()), path) {
             Some(other) if other == path => return Err(Error::Usage(format!("{} is given twice", part.name))),
             Some(other) => return Err(Error::Usage(format!("{} and {} are the same file", name(other), part.name))),
@@ -139,7 +112,7 @@ pub(super) fn open_parts(files: &[PathBuf], at_end: AtEnd) -> Result<Vec<Part>> 
 }
 
 /// Groups the files by trace, in the order of each trace. A copy of a file is a recording of its own.
-pub(super) fn inputs(parts: Vec<Part>, at_end: AtEnd) -> Vec<Files> {
+pub(super) fn inputs(parts: Vec<Part>) -> Vec<Files> {
     let mut inputs: Vec<Files> = Vec::new();
     for part in parts {
         let fits = |input: &Files| {
@@ -152,7 +125,7 @@ pub(super) fn inputs(parts: Vec<Part>, at_end: AtEnd) -> Vec<Files> {
         };
         match inputs.iter_mut().find(|input| fits(input)) {
             Some(input) => input.parts.push(part),
-            None => inputs.push(Files::of_parts(vec![part], at_end)),
+            None => inputs.push(Files::of_parts(vec![part])),
         }
     }
     inputs.iter_mut().for_each(|input| input.parts.sort_by_key(Part::place));
@@ -166,10 +139,8 @@ pub struct Files {
     pub(super) at: usize,
     /// Items read ahead to find [`Self::trace`].
     pub ahead: VecDeque<Next>,
-    pub(super) at_end: AtEnd,
     /// Whether the current file begins where the previous one ended and nothing of it has been read yet.
     pub(super) joins: bool,
-    pub(super) budget: Budget,
     /// The unreadable parts. Several readers of a recording may share the list.
     pub(super) troubles: Troubles,
 }
@@ -191,52 +162,11 @@ impl Troubles {
     }
 }
 
-/// The users and groups of a whole trace. The files are read only if one is looked up.
-pub struct Accounts<'a> {
-    files: &'a Files,
-    ids: OnceCell<Ids>,
-}
-
-/// The ids of users and groups by name.
-#[derive(Default)]
-struct Ids {
-    users: HashMap<String, u32>,
-    groups: HashMap<String, u32>,
-}
-
-impl Ids {
-    fn add(&mut self, frame: Option<HostFrame>) {
-        let (names, name, id) = match frame {
-            Some(HostFrame::User(user)) => (&mut self.users, user.name, user.uid.0),
-            Some(HostFrame::Group(group)) => (&mut self.groups, group.name, group.gid.0),
-            _ => return,
-        };
-        if names.len() < limits::ACCOUNTS {
-            names.entry(name).or_insert(id);
-        }
-    }
-}
-
-impl Accounts<'_> {
-    fn ids(&self) -> &Ids {
-        self.ids.get_or_init(|| self.files.ids())
-    }
-}
-
-impl NameLookup for Accounts<'_> {
-    fn uid(&self, name: &str) -> Option<u32> {
-        self.ids().users.get(name).copied()
-    }
-    fn gid(&self, name: &str) -> Option<u32> {
-        self.ids().groups.get(name).copied()
-    }
-}
-
 impl Files {
     /// The files of one trace, in their order; at least one.
     /// Fails with `several` if the files are of several recordings.
-    pub fn open(files: &[PathBuf], at_end: AtEnd, several: &str) -> Result<Files> {
-        let mut inputs = inputs(open_parts(files, at_end)?, at_end);
+    pub fn open(files: &[PathBuf], several: &str) -> Result<Files> {
+        let mut inputs = inputs(open_parts(files)?);
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(input),
             _ => Err(Error::Usage(several.to_owned())),
@@ -244,19 +174,17 @@ impl Files {
     }
 
     /// Files of one trace in their order, starting at the position of the first one; at least one.
-    pub(super) fn of_parts(parts: Vec<Part>, at_end: AtEnd) -> Files {
-        let (ahead, budget, troubles) = (VecDeque::new(), Budget::default(), Troubles::default());
-        Files { parts, at: 0, ahead, at_end, joins: false, budget, troubles }
+    pub(super) fn of_parts(parts: Vec<Part>) -> Files {
+        Files { parts, at: 0, ahead: VecDeque::new(), joins: false, troubles: Troubles::default() }
     }
 
     /// Lists the unreadable parts found so far, and the error that ended the reading.
     pub fn report(&self, error: Option<String>) {
         let mut found = self.troubles.found();
         for part in &self.parts {
-            let holes = part.holes();
             match found.holes.iter_mut().find(|(name, _)| *name == part.name) {
-                Some((_, before)) => before.append(&holes),
-                None => found.holes.push((part.name.clone(), holes)),
+                Some((_, before)) => before.append(&part.frames.holes),
+                None => found.holes.push((part.name.clone(), part.frames.holes.clone())),
             }
         }
         found.error = found.error.take().or(error);
@@ -264,7 +192,6 @@ impl Files {
 
     /// Accepts only states that fit in memory. Call it before reading.
     pub(super) fn limit(&mut self, budget: Budget) {
-        self.budget = budget;
         self.parts.iter_mut().for_each(|part| part.frames.reader.state_max = budget.state());
     }
 
@@ -285,36 +212,13 @@ impl Files {
         self.parts.first().map_or("", |part| &part.name)
     }
 
-    /// The users and groups of the trace: those at its start, then those of the whole trace. `world`: the state at its start.
-    pub fn accounts<'a>(&'a self, world: &'a World) -> (&'a World, Accounts<'a>) {
-        (world, Accounts { files: self, ids: OnceCell::new() })
-    }
-
-    /// The users and groups in all files but pipes.
-    fn ids(&self) -> Ids {
-        let mut ids = Ids::default();
-        for (part, file) in self.parts.iter().filter_map(|part| Some((part, part.regular()?))) {
-            let mut reader = reader_at(file, HEADER as u64, &part.unreadable, AtEnd::Stop);
-            reader.state_max = self.budget.state();
-            while let Ok(Some(item)) = reader.next() {
-                let (Item::Batch(batch) | Item::State(batch) | Item::End(batch)) = item else { continue };
-                batch.frames().for_each(|frame| ids.add(HostFrame::decode(&frame)));
-            }
-        }
-        ids
-    }
-
     /// The options of the trace. They are in its first frames, or, if these are unreadable, in the next state.
     pub fn trace(&mut self) -> Result<Trace> {
         let mut bytes = 0;
         while bytes < limits::AHEAD
             && let Some(next) = self.read()?
         {
-            let (Next::State(batch) | Next::Frames(batch)) = &next else {
-                // A recording that just began has its first frames within a second.
-                std::thread::sleep(follow::POLL);
-                continue;
-            };
+            let (Next::State(batch) | Next::Frames(batch)) = &next;
             bytes += batch.len();
             let trace = trace_of(batch.frames(), false);
             self.ahead.push_back(next);
@@ -344,28 +248,18 @@ impl Files {
                     return Ok(Some(Next::Frames(if behind { state } else { Batch::default() })));
                 }
                 Some(next) => {
-                    self.joins &= matches!(next, Next::NotYet);
+                    self.joins = false;
                     return Ok(Some(next));
                 }
                 // Also reached for an empty file.
                 None => {}
             }
-            if self.at + 1 == self.parts.len() && !self.find_next() {
+            if self.at + 1 == self.parts.len() {
                 return Ok(None);
             }
             self.joins = self.next_follows();
             self.at += 1;
         }
-    }
-
-    /// Adds the next file of a trace that is being followed, if there is one. It was created before the previous file ended.
-    fn find_next(&mut self) -> bool {
-        let Some(file) = self.part().file.as_ref().filter(|_| self.at_end == AtEnd::Wait) else { return false };
-        let Some((path, next)) = next_file(&self.part().path, file) else { return false };
-        let mut part = Part::of(&path, next, self.at_end, HEADER as u64);
-        part.frames.reader.state_max = self.budget.state();
-        self.parts.push(part);
-        true
     }
 
     /// Whether the next file begins where this one ends.
@@ -387,19 +281,8 @@ impl Files {
 
     /// Whether unreadable parts were found so far.
     pub(super) fn damaged(&self) -> bool {
-        self.parts.iter().any(|part| !part.holes().is_empty())
+        self.parts.iter().any(|part| !part.frames.holes.is_empty())
     }
-}
-
-/// The next existing file of the trace after this one.
-pub(super) fn next_file(path: &Path, file: &RecordingFile) -> Option<(PathBuf, RecordingFile)> {
-    let (run, number) = file.header.part()?;
-    file_names::later(path).into_iter().find_map(|path| {
-        // Files of another trace may match these names, and older files may be removed at any time.
-        let next = RecordingFile::open(open_regular(&path)?).ok()?;
-        let follows = next.header.part().is_some_and(|(other, later)| other == run && later > number);
-        follows.then_some((path, next))
-    })
 }
 
 fn open_regular(path: &Path) -> Option<File> {

@@ -3,42 +3,6 @@
 use super::{Playback, Played, Result, Step};
 use crate::pipeline::Disposition;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use tracetui_shared::header::FrameHeader;
-use tracetui_shared::kind::Kind;
-
-/// The events that two recordings have in common, such as a trace and an excerpt of it.
-#[derive(Default)]
-pub(super) struct Common {
-    /// The latest events, all of the same time: the recording and the header of each.
-    latest: Vec<(usize, FrameHeader)>,
-    /// The number of common events, for each pair of recordings.
-    pub(super) counts: BTreeMap<(usize, usize), u64>,
-}
-
-impl Common {
-    /// How many events of the same time are compared.
-    const MOST: usize = 64;
-
-    /// Compares a delivered event with the others of its time. Events come in order of time.
-    fn compare_time(&mut self, played: &Played<'_>) {
-        let header = &played.frame.header;
-        if self.latest.first().is_none_or(|(_, latest)| latest.time != header.time) {
-            self.latest.clear();
-        }
-        // The probes number the events of a CPU, so no two events of the same time have the same number.
-        let place = |header: &FrameHeader| (header.kind, header.slot, header.cpu, header.seq, header.tid);
-        let same = |(other, known): &&(usize, FrameHeader)| *other != played.recording && place(known) == place(header);
-        if played.context.event.kind() == Kind::Lost || self.latest.len() >= Common::MOST {
-            return;
-        }
-        if let Some((other, _)) = self.latest.iter().find(same) {
-            let both = (played.recording.min(*other), played.recording.max(*other));
-            *self.counts.entry(both).or_default() += 1;
-        }
-        self.latest.push((played.recording, *header));
-    }
-}
 
 impl Playback {
     /// Delivers events of the recording with the earliest one, until another recording has an earlier event.
@@ -52,14 +16,7 @@ impl Playback {
         };
         let limit = self.next.peek().map_or(i128::MAX, |Reverse((ns, _))| *ns);
         if let Some(recording) = self.recordings.get_mut(first) {
-            let common = &mut self.common;
-            recording.pass_on_until(limit, first, &mut |played| {
-                let taken = to(played);
-                if taken == Disposition::Delivered {
-                    common.compare_time(played);
-                }
-                taken
-            });
+            recording.pass_on_until(limit, first, to);
         }
         self.line_up(first)?;
         Ok(Step::More)

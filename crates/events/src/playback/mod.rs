@@ -25,11 +25,10 @@ use crate::filter::FilterOptions;
 use crate::frame::FrameRef;
 use crate::pipeline::Disposition;
 use crate::recording::block::HEADER;
-use crate::recording::follow::RecordingFile;
+use crate::recording::file::RecordingFile;
 use crate::text::time::{Moment, Zone};
 use crate::text::{Charset, escaped};
 use files::{Part, inputs, open_parts};
-use merge::Common;
 use recording::OddFilter;
 use span::{Span, check_order};
 use std::cmp::Reverse;
@@ -62,7 +61,6 @@ pub struct Playback {
     /// For several recordings: the wall-clock time of each recording's next event, and the number of the recording.
     next: BinaryHeap<Reverse<(i128, usize)>>,
     started: bool,
-    common: Common,
 }
 
 /// An event of a recording that passes the filters.
@@ -73,21 +71,10 @@ pub struct Played<'a> {
     pub recording: usize,
 }
 
-/// What to do at the end of a file that is still being written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AtEnd {
-    /// End the reading there.
-    Stop,
-    /// Wait for more. A trace continues in its next file.
-    Wait,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// There may be more events.
     More,
-    /// Everything written so far was delivered ([`AtEnd::Wait`]).
-    NotYet,
     /// All events were delivered.
     End,
 }
@@ -95,34 +82,30 @@ pub enum Step {
 impl Playback {
     /// Opens recordings, at least one. `filters` apply to each, in addition to the filter with which it was recorded. User names
     /// are those of the recording.
-    /// Fails also if a file is named twice, or if more than one recording is to be followed.
-    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget, at_end: AtEnd) -> Result<Playback> {
-        let inputs = inputs(open_parts(files, at_end)?, at_end);
-        if at_end == AtEnd::Wait && inputs.len() > 1 {
-            let text = "--follow takes one recording, or the files of one trace";
-            return Err(Error::Usage(text.to_owned()));
-        }
+    /// Fails also if a file is named twice.
+    pub fn open(files: &[PathBuf], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
+        let inputs = inputs(open_parts(files)?);
         let open = |input| Recording::open(input, filters, budget, OddFilter::Refused);
         let recordings = inputs.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Playback::new(recordings))
     }
 
     fn new(recordings: Vec<Recording>) -> Playback {
-        Playback { recordings, next: BinaryHeap::new(), started: false, common: Common::default() }
+        Playback { recordings, next: BinaryHeap::new(), started: false }
     }
 
     /// Reads the files of one trace that are open already, in their order. Otherwise like [`open`](Self::open).
     pub fn of(files: &[(PathBuf, RecordingFile)], filters: &FilterOptions, budget: Budget) -> Result<Playback> {
-        let part = |(path, file): &(PathBuf, RecordingFile)| Part::of(path, file.clone(), AtEnd::Stop, HEADER as u64);
-        let input = Files::of_parts(files.iter().map(part).collect(), AtEnd::Stop);
+        let part = |(path, file): &(PathBuf, RecordingFile)| Part::of(path, file.clone(), HEADER as u64);
+        let input = Files::of_parts(files.iter().map(part).collect());
         let recording = Recording::open(input, filters, budget, OddFilter::Refused)?;
         Ok(Playback::new(vec![recording]))
     }
 
     /// Opens a whole recording. If this version cannot parse its filter, every event passes.
     pub fn look(file: &Path, budget: Budget) -> Result<Playback> {
-        let (part, _) = Part::open(file, AtEnd::Stop)?;
-        let input = Files::of_parts(vec![part], AtEnd::Stop);
+        let (part, _) = Part::open(file)?;
+        let input = Files::of_parts(vec![part]);
         let mut recording = Recording::open(input, &FilterOptions::default(), budget, OddFilter::Ignored)?;
         // Its blocks are counted.
         recording.skip = None;

@@ -1,9 +1,9 @@
 //! One recording: its files, its pipeline and its filters.
 
-use super::files::{Files, Part, reader_at};
+use super::files::{Files, reader_at};
 use super::skip::{Over, Skip};
 use super::span::Span;
-use super::{AtEnd, Error, Played, Result, Step, both_filters, first_event};
+use super::{Error, Played, Result, Step, both_filters, first_event};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::enrich::World;
@@ -16,7 +16,7 @@ use crate::frame::state::TableState;
 use crate::frame::{Batch, FrameRef};
 use crate::limits;
 use crate::pipeline::{Disposition, Pipeline};
-use crate::recording::follow::{FileFrom, Writing};
+use crate::recording::file::FileFrom;
 use crate::recording::frames::{FrameReader, Next};
 use crate::recording::reader::Ending;
 use crate::recording::{Item, Map, Reader};
@@ -74,7 +74,7 @@ impl Recording {
         match input.ahead.back() {
             Some(Next::Frames(batch)) if input.ahead.len() == 1 => start.feed(batch.clone()),
             Some(Next::Frames(state) | Next::State(state)) => start.restore(state),
-            Some(Next::NotYet) | None => {}
+            None => {}
         }
         let mut start = start.world;
         start.zone = filters.zone;
@@ -99,7 +99,7 @@ impl Recording {
             (Ok(recorded), _) => recorded,
         };
         let recorded = Compiled { kinds: trace.kinds(), ..recorded };
-        let mut wanted = filters.compile(&input.accounts(&start)).map_err(|error| Error::Usage(error.render()))?;
+        let mut wanted = filters.compile(&start).map_err(|error| Error::Usage(error.render()))?;
         if !wanted.whole.kind_named {
             wanted.kinds = recorded.kinds;
         }
@@ -135,23 +135,23 @@ impl Recording {
     /// See [`Playback::pass_to_end`].
     pub(super) fn pass_to_end(&mut self) -> Result<bool> {
         let Files { parts, ahead, .. } = &mut self.input;
-        let [part @ Part { at_end: AtEnd::Stop, .. }] = parts.as_mut_slice() else { return Ok(false) };
+        let [part] = parts.as_mut_slice() else { return Ok(false) };
         let Some(file) = part.regular().filter(|file| file.header.part().is_none()) else { return Ok(false) };
         // The counts of an excerpt include events that are not in it.
         let excerpt = self.pipeline.excerpt().is_some() || !self.pipeline.windows.is_empty();
-        if excerpt || !ahead.is_empty() || !self.trace.filter.is_empty() || !part.holes().is_empty() {
+        if excerpt || !ahead.is_empty() || !self.trace.filter.is_empty() || !part.frames.holes.is_empty() {
             return Ok(false);
         }
         let (file, begin, header) = (file.clone(), part.frames.reader.offset(), file.header);
         let map = Map::of(file.clone()).map_err(|error| Error::Open(format!("{}: {error}", part.name)))?;
         let state = if map.complete { map.state_before(map.totals.last_ns)? } else { None };
         let Some(state) = state.filter(|state| *state > begin) else { return Ok(false) };
-        let from = FileFrom::new(file.clone(), begin, part.unreadable.clone());
+        let from = FileFrom::new(file.clone(), begin);
         let mut between = Reader::resume(from, header, file.unsealer_at(begin), begin);
         if !between.pass_to(state)? {
             return Ok(false);
         }
-        let mut reader = reader_at(&file, state, &part.unreadable, AtEnd::Stop);
+        let mut reader = reader_at(&file, state);
         reader.state_max = self.budget.state();
         let Some(Item::State(state)) = reader.next()? else { return Ok(false) };
         let before = std::mem::replace(&mut part.frames, FrameReader::of(reader));
@@ -183,20 +183,16 @@ impl Recording {
     }
 
     fn skip_to(&self, needs: Needs) -> Option<Skip> {
-        let [part @ Part { at_end: AtEnd::Stop, .. }] = self.input.parts.as_slice() else { return None };
-        Skip::new(part.regular()?, &part.unreadable, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
+        let [part] = self.input.parts.as_slice() else { return None };
+        Skip::new(part.regular()?, needs, self.span.bounds.unwrap_or((0, u64::MAX)))
     }
 
-    /// The time of [`first_event`] and the last time, in nanoseconds since 1970. `None` for a pipe, or if there are no events. A
-    /// recording that is followed has no end.
+    /// The time of [`first_event`] and the last time, in nanoseconds since 1970. `None` for a pipe, or if there are no events.
     pub(super) fn span(&self) -> Option<(i128, i128)> {
         let part = self.input.parts.first().filter(|part| part.regular().is_some())?;
         let unix = |boot_ns: u64| i128::from(boot_ns) + i128::from(self.span.clock_offset);
         let first = first_event(&part.path, self.budget)?;
-        let last = match self.input.at_end {
-            AtEnd::Wait => u64::MAX,
-            AtEnd::Stop => self.input.end().map_or(first, |end| end.0.max(first)),
-        };
+        let last = self.input.end().map_or(first, |end| end.0.max(first));
         Some((unix(first), unix(last)))
     }
 
@@ -285,8 +281,8 @@ impl Recording {
     }
 
     /// Whether a process was writing the file when it was opened.
-    pub fn writing(&self) -> Writing {
-        self.input.part().writing
+    pub fn is_written(&self) -> bool {
+        self.input.part().is_written
     }
 
     pub(super) fn feed(&mut self) -> Result<Step> {
@@ -302,7 +298,6 @@ impl Recording {
         match self.input.read_next()? {
             Some(Next::State(state)) => self.begin(&state),
             Some(Next::Frames(batch)) => self.pipeline.feed(batch),
-            Some(Next::NotYet) => return Ok(Step::NotYet),
             None => {
                 self.pipeline.end();
                 self.fed = true;
@@ -318,7 +313,7 @@ impl Recording {
         let Recording { input, skip, pipeline, reached_ns, .. } = self;
         let Some(passing) = skip.as_mut().filter(|_| input.ahead.is_empty()) else { return false };
         let part = input.part_mut();
-        let damaged = !part.holes().is_empty();
+        let damaged = !part.frames.holes.is_empty();
         match passing.over(part.frames.reader.offset(), pipeline) {
             _ if damaged => *skip = None,
             Some(Over::Nothing) => {}
@@ -363,7 +358,6 @@ impl Recording {
         let step = self.feed()?;
         match step {
             Step::More => self.pass_on_until(i128::MAX, number, to),
-            Step::NotYet => {}
             Step::End => self.finish(number, to),
         }
         Ok(step)

@@ -1,13 +1,11 @@
 //! Skips the parts of a recording in which no event passes the filters and the times.
 
-use super::AtEnd;
 use super::files::reader_at;
 use super::scan::{Candidate, Next, Scan};
 use crate::filter::Needs;
 use crate::limits;
 use crate::pipeline::Pipeline;
-use crate::recording::disk::Unreadable;
-use crate::recording::follow::RecordingFile;
+use crate::recording::file::RecordingFile;
 use crate::recording::frames::FrameReader;
 use crate::recording::{Item, Map};
 use std::io::Read;
@@ -16,7 +14,6 @@ use tracetui_shared::time::BootNanos;
 /// Finds and skips the parts of a file in which no event passes the filters.
 pub(super) struct Skip {
     file: RecordingFile,
-    unreadable: Unreadable,
     scan: Scan,
     /// The part being read, or read next. `None` at the start.
     place: Option<Candidate>,
@@ -35,12 +32,7 @@ pub(super) enum Over {
 
 impl Skip {
     /// `None` if everything must be read: for a file that is not a whole recording, or whose index does not cover all of it.
-    pub(super) fn new(
-        file: &RecordingFile,
-        unreadable: &Unreadable,
-        needs: Needs,
-        (from_ns, to_ns): (u64, u64),
-    ) -> Option<Skip> {
+    pub(super) fn new(file: &RecordingFile, needs: Needs, (from_ns, to_ns): (u64, u64)) -> Option<Skip> {
         if file.header.part().is_some() {
             return None;
         }
@@ -48,7 +40,7 @@ impl Skip {
         // The event of an attachment that only the inventory reports is later than its frame.
         let needs = needs.between(from_ns.saturating_sub(limits::BPF_LOAD_NS), to_ns);
         let scan = Scan::new(map, needs, from_ns)?;
-        Some(Skip { file: file.clone(), unreadable: unreadable.clone(), scan, place: None, until: None })
+        Some(Skip { file: file.clone(), scan, place: None, until: None })
     }
 
     /// Skips the next part without wanted events, for a reader that has read this many bytes. `None` if no more frames can be
@@ -70,7 +62,7 @@ impl Skip {
         };
         // A state that comes next leaves out nothing, and costs more than the frames of a block.
         let Some(at) = place.state.filter(|state| *state > read) else { return Some(Over::Nothing) };
-        let mut reader = reader_at(&self.file, at, &self.unreadable, AtEnd::Stop);
+        let mut reader = reader_at(&self.file, at);
         reader.state_max = pipeline.budget.state();
         match reader.next() {
             Ok(Some(Item::State(state))) if pipeline.pass_over(&state) => {

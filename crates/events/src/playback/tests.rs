@@ -1,16 +1,11 @@
-use super::remarks::{Stretch, continues, earlier, missing};
 use super::testing::{Scratch, batches, write, write_blocks};
 use super::*;
-use crate::frame::host::{Group, HostFrame, User};
 use crate::recording::block::Contents;
-use crate::synthetic::Maker;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use tracetui_shared::id::{Gid, Uid};
 
 fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
     let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
-    let mut playback = Playback::open(files, &filters, Budget::default(), AtEnd::Stop).expect("recordings");
+    let mut playback = Playback::open(files, &filters, Budget::default()).expect("recordings");
     let mut lines = Vec::new();
     let mut take = |played: &Played<'_>| {
         let process = played.context.process.map(|process| (process.key, process.execs, process.parent));
@@ -82,19 +77,16 @@ fn check_files(batches_in_file: usize) {
     let (lines, _) = read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "");
     assert!(some.iter().flat_map(|(number, _)| &each[*number].0).eq(&lines));
     check_accounts(&parts, &one.account());
-    // A copy of a file is read too, with a remark; a file that is given twice is an error.
+    // A copy of a file is read too; a file that is given twice is an error.
     let copy = dir.join("copy");
     fs::copy(&parts[1], &copy).expect("room");
     let (lines, playback) = read(&[&parts[..2], &[copy]].concat(), "");
     assert_eq!((lines.len(), playback.recordings().len()), (each[0].0.len() + 2 * each[1].0.len(), 2));
-    assert_eq!(playback.common.counts, BTreeMap::from([((0, 1), events_of(&each[1].0))]));
-    assert!(read(&some.iter().map(|(_, part)| (*part).clone()).collect::<Vec<_>>(), "").1.common.counts.is_empty());
     let link = dir.join("link");
     std::os::unix::fs::symlink(&parts[1], &link).expect("room");
     for (other, text) in [(&parts[1], "is given twice"), (&link, "are the same file")] {
         let files = [parts[1].clone(), other.clone()];
-        let refused =
-            Playback::open(&files, &FilterOptions::default(), Budget::default(), AtEnd::Stop).err().expect("bad usage");
+        let refused = Playback::open(&files, &FilterOptions::default(), Budget::default()).err().expect("bad usage");
         assert!(refused.to_string().contains(text) && matches!(refused, Error::Usage(_)), "{refused}");
     }
 }
@@ -143,57 +135,6 @@ fn check_accounts(parts: &[PathBuf], whole: &Account) {
 }
 
 #[test]
-fn only_what_is_in_none_of_the_files_is_missing_and_the_next_is_followed() {
-    let dir = Scratch::new("playback-missing");
-    let parts = write(&dir, "part", &batches(), 5);
-    let looked_at = parts.iter().map(|part| {
-        let mut playback = Playback::look(part, Budget::default()).expect("a recording");
-        while playback.step(&mut |_| Disposition::Delivered).expect("readable") == Step::More {}
-        (playback.recordings[0].stretch().expect("a part"), playback.recordings[0].events)
-    });
-    let (files, ends): (Vec<_>, Vec<_>) = looked_at.unzip();
-    let of = |numbers: &[usize]| missing(numbers.iter().map(|number| files[*number].clone()).collect());
-    let last = parts.len() - 1;
-    assert!(last > 5);
-    assert!(of(&(0..=last).rev().collect::<Vec<_>>()).is_empty());
-    let continues = |number: usize| continues(&name(&parts[number]));
-    let earlier = |number: usize, events: u64| earlier(&name(&parts[number]), events).expect("some");
-    assert_eq!(of(&[2, 1]), [earlier(1, ends[0]), continues(2)]);
-    assert_eq!(of(&[last, 0, 1]), [continues(1), earlier(last, ends[last - 1] - ends[1])]);
-    assert_eq!(missing(vec![Stretch { trace: [1; 8], ..files[0].clone() }, files[1].clone()]).len(), 3);
-    let one = write(&dir, "one", &batches(), usize::MAX);
-    let looked = Playback::look(&one[0], Budget::default());
-    assert!(looked.is_ok_and(|playback| playback.recordings[0].stretch().is_none()));
-    // A trace that is followed goes on in its next file.
-    let dir = Scratch::new("playback-next");
-    let batches = batches();
-    let (whole, _) = read(&write(&dir, "one", &batches, usize::MAX), "");
-    let name = |number: usize| dir.join(format!("x.{number:06}.ttr"));
-    for (number, part) in (1..).zip(write(&dir, "part", &batches, 5)) {
-        fs::rename(part, name(number + number / 4)).expect("ours");
-    }
-    // A file of another trace in between, and a file that is not a recording.
-    fs::rename(dir.join("one.0"), name(4)).expect("ours");
-    fs::write(name(3).with_extension("txt"), "text").expect("room");
-    let follow = |from: usize| {
-        let filters = FilterOptions::default();
-        let mut playback = Playback::open(&[name(from)], &filters, Budget::default(), AtEnd::Wait).expect("files");
-        let mut events = 0;
-        let mut take = |_: &Played<'_>| {
-            events += 1;
-            Disposition::Delivered
-        };
-        while playback.step(&mut take).expect("readable") == Step::More {}
-        (events, playback.goes_on())
-    };
-    assert_eq!(follow(1), (whole.len(), false));
-    // Without some files in between, as if they were removed before they were read.
-    fs::remove_file(name(3)).expect("ours");
-    let (some, goes_on) = follow(2);
-    assert!(some > 0 && some < whole.len() && !goes_on);
-}
-
-#[test]
 fn a_time_span_is_in_order_and_only_a_whole_file_is_passed_over() {
     let moment = |text: &str| Moment::parse(text).expect("a moment");
     let start = Some((1_795_183_331_000_000_000, 1_795_183_631_000_000_000)); // 14:02:11 to 14:07:11 UTC
@@ -215,23 +156,22 @@ fn a_time_span_is_in_order_and_only_a_whole_file_is_passed_over() {
         let is_usage = |error: Error| matches!(error, Error::Usage(_)) && error.to_string().contains("--to");
         assert!(checked.err().is_none_or(is_usage));
     }
-    // Only a whole file that is not followed is passed over.
+    // Only a whole file is passed over.
     let dir = Scratch::new("playback-over");
     let (one, parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
     let filters = FilterOptions { filter: vec!["comm=nobody".to_owned()], ..FilterOptions::default() };
-    let skips = |files: &[PathBuf], at_end| {
-        let mut playback = Playback::open(files, &filters, Budget::default(), at_end).expect("recordings");
+    let skips = |files: &[PathBuf]| {
+        let mut playback = Playback::open(files, &filters, Budget::default()).expect("recordings");
         let before = playback.recordings[0].skip.is_some();
         playback.between(Some(Moment::Since(0)), None, Zone::UTC).expect("a time span");
         (before, playback.recordings[0].skip.is_some())
     };
-    assert_eq!(skips(&one, AtEnd::Stop), (true, true));
-    assert_eq!(skips(&one, AtEnd::Wait), (false, false));
-    assert_eq!(skips(&parts, AtEnd::Stop), (false, false));
-    assert_eq!(skips(&parts[1..2], AtEnd::Stop), (false, false));
+    assert_eq!(skips(&one), (true, true));
+    assert_eq!(skips(&parts), (false, false));
+    assert_eq!(skips(&parts[1..2]), (false, false));
     let file = File::options().write(true).open(&one[0]).expect("there");
     file.set_len(file.metadata().expect("there").len() / 2).expect("ours");
-    assert_eq!(skips(&one, AtEnd::Stop), (false, false));
+    assert_eq!(skips(&one), (false, false));
 }
 
 #[test]
@@ -271,23 +211,4 @@ fn what_was_in_a_damaged_block_is_counted() {
     let (_, playback) = read(std::slice::from_ref(&damaged), "");
     let sum = playback.account().sum();
     assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
-}
-
-#[test]
-fn a_filter_knows_the_accounts_that_were_made_during_the_trace() {
-    let (dir, mut made) = (Scratch::new("playback-accounts"), Maker::default());
-    made.host(&HostFrame::User(User { uid: Uid(1000), name: "old".into() }));
-    for (uid, name) in [(1000, "old"), (1001, "new")] {
-        made.like.uid = Uid(uid);
-        made.open(7, "cat", "/a", 3);
-        made.host(&HostFrame::User(User { uid: Uid(uid), name: name.into() }));
-        made.host(&HostFrame::Group(Group { gid: Gid(uid), name: name.into() }));
-    }
-    let files = write(&dir, "one", &[made.batch()], usize::MAX);
-    for (filter, events) in [("user=old", 1), ("user=new", 1), ("user=new or uid=old", 2), ("gid=new", 0)] {
-        assert_eq!(read(&files, filter).0.len(), events, "{filter}");
-    }
-    let filters = FilterOptions { filter: vec!["user=none".to_owned()], ..FilterOptions::default() };
-    let refused = Playback::open(&files, &filters, Budget::default(), AtEnd::Stop).err().expect("no such user");
-    assert!(refused.to_string().contains("unknown user `none`"), "{refused}");
 }

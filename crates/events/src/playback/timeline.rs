@@ -1,12 +1,12 @@
 //! A recording that is read from any time: the facts from the indexes of its files, and the places at which reading can begin.
 
-use super::files::{Files, Part, Troubles, next_file};
-use super::{AtEnd, Error, Result, first_event, name};
+use super::files::{Files, Part, Troubles};
+use super::{Error, Result, first_event, name};
 use crate::budget::Budget;
 use crate::frame::Batch;
 use crate::recording::Map;
 use crate::recording::block::{HEADER, OpenError};
-use crate::recording::follow::{RecordingFile, Writing};
+use crate::recording::file::RecordingFile;
 use crate::recording::frames::Next;
 use crate::recording::index::{IndexEntry, Totals};
 use std::io;
@@ -33,18 +33,8 @@ pub enum End {
     #[default]
     Unknown,
     Complete,
-    /// The recording is truncated, and no process writes it.
+    /// The recording has no end: the trace was killed, or still runs.
     Early,
-    /// No end yet: a process is writing the recording.
-    Growing,
-    /// The recording has no end. Whether a process is writing it is unknown.
-    Open,
-}
-
-impl End {
-    pub fn is_open(self) -> bool {
-        matches!(self, End::Unknown | End::Growing | End::Open)
-    }
 }
 
 /// The facts about a recording that are known without reading all of it.
@@ -98,26 +88,21 @@ pub struct StartPoint {
 #[derive(Debug)]
 pub struct Timeline {
     files: Vec<Known>,
-    at_end: AtEnd,
     /// [`first_event`] of the first file.
     first_ns: Option<u64>,
-    /// Why a file cannot be read any further.
-    failure: Option<String>,
     pub budget: Budget,
     /// The parts that could not be read so far.
     pub troubles: Troubles,
 }
 
 impl Timeline {
-    /// Reads the indexes. Also returns the frames from the start, which wait for more if the last file may grow.
+    /// Reads the indexes. Also returns the frames from the start.
     pub fn new(mut input: Files, budget: Budget) -> Result<(Timeline, Files)> {
         input.limit(budget);
         let files = input.files().map(|(path, file)| Known::read(path, file)).collect::<Result<Vec<_>>>()?;
-        let at_end = if files.last().is_some_and(|last| last.end().is_open()) { AtEnd::Wait } else { AtEnd::Stop };
         let first_ns = files.first().and_then(|first| first_event(&first.path, budget));
-        let timeline = Timeline { files, at_end, first_ns, failure: None, budget, troubles: input.troubles.clone() };
-        let input = if at_end == AtEnd::Wait { timeline.input(START) } else { input };
-        Ok((timeline, input))
+        let troubles = input.troubles.clone();
+        Ok((Timeline { files, first_ns, budget, troubles }, input))
     }
 
     pub fn files(&self) -> Vec<(PathBuf, RecordingFile)> {
@@ -176,8 +161,8 @@ impl Timeline {
     fn input(&self, (at, offset): (usize, u64)) -> Files {
         let offsets = std::iter::once(offset).chain(std::iter::repeat(HEADER as u64));
         let parts = self.files.iter().skip(at).zip(offsets);
-        let parts = parts.map(|(file, offset)| Part::of(&file.path, file.file.clone(), self.at_end, offset));
-        let mut input = Files::of_parts(parts.collect(), self.at_end);
+        let parts = parts.map(|(file, offset)| Part::of(&file.path, file.file.clone(), offset));
+        let mut input = Files::of_parts(parts.collect());
         input.troubles = self.troubles.clone();
         input.limit(self.budget);
         input
@@ -200,36 +185,9 @@ impl Timeline {
         }
     }
 
-    /// Reads the indexes again. Returns the facts if they have changed.
-    pub fn look(&mut self) -> Option<Facts> {
-        if self.failure().is_some() {
-            return None;
-        }
-        match self.look_again() {
-            Ok(changed) => changed.then(|| self.facts()),
-            Err(why) => {
-                self.failure = Some(why.to_string());
-                None
-            }
-        }
-    }
-
-    fn look_again(&mut self) -> Result<bool> {
-        let mut changed = false;
-        for file in &mut self.files {
-            changed |= file.look_again()?;
-        }
-        while let Some(last) = self.files.last().filter(|last| last.complete && changed && self.at_end == AtEnd::Wait)
-            && let Some((path, file)) = next_file(&last.path, &last.file)
-        {
-            self.files.push(Known::read(&path, &file)?);
-        }
-        Ok(changed)
-    }
-
     /// Why the recording cannot be read any further.
     pub fn failure(&self) -> Option<String> {
-        self.troubles.found().error.clone().or_else(|| self.failure.clone())
+        self.troubles.found().error.clone()
     }
 }
 
@@ -238,7 +196,6 @@ impl Timeline {
 struct Known {
     path: PathBuf,
     file: RecordingFile,
-    writing: Writing,
     complete: bool,
     totals: Totals,
     /// The density of the file's events. For a file with few events, only their sum.
@@ -247,35 +204,17 @@ struct Known {
 
 impl Known {
     fn read(path: &Path, file: &RecordingFile) -> Result<Known> {
-        // Ask this first. Everything that a writer writes until it ends is then read afterwards.
-        let writing = file.writing();
         let map = Map::of(file.clone()).map_err(|error| unreadable(path, error))?;
         let (complete, totals) = (map.complete, map.totals);
         let density = match totals.sum() < FEW_EVENTS {
             true => vec![Density::between(&Totals::default(), &totals)],
             false => density(&map).map_err(|error| unreadable(path, error.into()))?,
         };
-        Ok(Known { path: path.to_owned(), file: file.clone(), writing, complete, totals, density })
+        Ok(Known { path: path.to_owned(), file: file.clone(), complete, totals, density })
     }
 
     fn end(&self) -> End {
-        match (self.complete, self.writing) {
-            (true, _) => End::Complete,
-            (false, Writing::Now) => End::Growing,
-            (false, Writing::Over) => End::Early,
-            (false, Writing::Unknown) => End::Open,
-        }
-    }
-
-    /// Reads the file again if it has changed, and returns whether it has.
-    fn look_again(&mut self) -> Result<bool> {
-        let before = self.file.size;
-        let after = self.file.check().map_err(|error| unreadable(&self.path, error.into()))?;
-        let changed = before != after || (self.end() == End::Growing && self.file.writing() != Writing::Now);
-        if changed {
-            *self = Known::read(&self.path, &self.file)?;
-        }
-        Ok(changed)
+        if self.complete { End::Complete } else { End::Early }
     }
 }
 

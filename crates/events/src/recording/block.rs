@@ -39,7 +39,7 @@ pub struct FileHeader {
     pub version: u16,
     /// Bytes of this header.
     pub header: u16,
-    /// Bit 0: [`FileHeader::is_locked`]. The others are 0.
+    /// Not used; 0.
     pub flags: u32,
     /// A random number. Its first 8 bytes are repeated in each block.
     pub id: [u8; 16],
@@ -57,9 +57,6 @@ pub struct FileHeader {
 
 const _: () = assert!(size_of::<FileHeader>() == HEADER);
 
-/// [`FileHeader::is_locked`].
-const LOCKED: u32 = 1;
-
 impl FileHeader {
     pub fn new(id: [u8; 16], created_ns: i64) -> FileHeader {
         let (magic, version, header) = (FILE_MAGIC, VERSION, HEADER as u16);
@@ -69,16 +66,6 @@ impl FileHeader {
     /// The header of a part of a trace that is recorded in several files. `run` is a random number, not 0.
     pub fn part_of(self, run: [u8; 8], part: u32) -> FileHeader {
         FileHeader { run, part, ..self }.summed()
-    }
-
-    /// The header of a file on which the writer holds a lock ([`super::follow::lock`]).
-    pub fn locked(self) -> FileHeader {
-        FileHeader { flags: self.flags | LOCKED, ..self }.summed()
-    }
-
-    /// Whether the writer held a lock on the file while it wrote.
-    pub fn is_locked(&self) -> bool {
-        self.flags & LOCKED != 0
     }
 
     fn summed(self) -> FileHeader {
@@ -391,8 +378,6 @@ pub enum Damage {
     /// A state larger than the limit ([`super::Reader::state_max`]).
     #[error("ignored a state that exceeds --memory")]
     StateTooLarge,
-    #[error("disk read error")]
-    Disk,
     #[error("unknown codec {0}")]
     Codec(u16),
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Digits of the number in a name.
 const DIGITS: usize = 6;
@@ -33,15 +33,6 @@ impl FileNames {
         Some(FileNames { directory, stem: stem.to_owned(), extension })
     }
 
-    /// The names that a file belongs to, and the number of the file.
-    fn of_file(path: &Path) -> Option<(FileNames, u64)> {
-        let FileNames { directory, stem, extension } = FileNames::of(path)?;
-        let at = stem.as_bytes().iter().rposition(|byte| *byte == b'.')?;
-        let names = FileNames { directory, stem: OsStr::from_bytes(&stem.as_bytes()[..at]).to_owned(), extension };
-        let number = names.number(path.file_name()?.as_bytes())?;
-        Some((names, number))
-    }
-
     pub fn file(&self, number: u64) -> OsString {
         let number = format!(".{number:0DIGITS$}{}", self.extension);
         OsString::from_vec([self.stem.as_bytes(), number.as_bytes()].concat())
@@ -60,16 +51,6 @@ impl FileNames {
         // A number too large to be one of ours would leave no numbers.
         std::str::from_utf8(number).ok().filter(|_| digits && number.len() <= DIGITS_MOST)?.parse().ok()
     }
-}
-
-/// The files in the same directory with the same name and a later number, in the order of the numbers.
-pub(crate) fn later(path: &Path) -> Vec<PathBuf> {
-    let Some((names, number)) = FileNames::of_file(path) else { return Vec::new() };
-    let entries = std::fs::read_dir(&names.directory).into_iter().flatten().filter_map(Result::ok);
-    let numbers = entries.filter_map(|entry| names.number(entry.file_name().as_bytes()));
-    let mut numbers: Vec<u64> = numbers.filter(|other| *other > number).collect();
-    numbers.sort_unstable();
-    numbers.into_iter().map(|number| Path::new(&names.directory).join(names.file(number))).collect()
 }
 
 #[cfg(test)]

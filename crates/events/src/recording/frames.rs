@@ -13,8 +13,6 @@ pub enum Next {
     /// The initial state, for a new pipeline.
     State(Batch),
     Frames(Batch),
-    /// Nothing yet: everything written so far was read.
-    NotYet,
 }
 
 /// Reads frames. A frame reports each unreadable part, including a missing end. After missing frames, the next state is among the
@@ -28,8 +26,6 @@ pub struct FrameReader<R> {
     started: bool,
     /// Whether frames are missing and no state has been read since.
     pub(crate) behind: bool,
-    /// Whether the input is a followed file.
-    follows: bool,
     /// Whether the frames after an early end were reported as missing.
     cut: bool,
 }
@@ -42,12 +38,7 @@ impl<R: Read> FrameReader<R> {
 
     /// Continues with an existing reader.
     pub fn of(reader: Reader<R>) -> FrameReader<R> {
-        FrameReader { reader, holes: Holes::default(), started: false, behind: false, follows: false, cut: false }
-    }
-
-    /// Returns [`Next::NotYet`] when the input would block ([`io::ErrorKind::WouldBlock`]).
-    pub fn following(self) -> FrameReader<R> {
-        FrameReader { follows: true, ..self }
+        FrameReader { reader, holes: Holes::default(), started: false, behind: false, cut: false }
     }
 
     pub fn ended_early(&self) -> bool {
@@ -58,12 +49,7 @@ impl<R: Read> FrameReader<R> {
     #[expect(clippy::should_implement_trait, reason = "an error ends it")]
     pub fn next(&mut self) -> io::Result<Option<Next>> {
         loop {
-            let item = match self.reader.next() {
-                Err(error) if self.follows && error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Some(Next::NotYet));
-                }
-                item => item?,
-            };
+            let item = self.reader.next()?;
             let fresh = !std::mem::replace(&mut self.started, true);
             if fresh {
                 self.reader.skip_states(true);

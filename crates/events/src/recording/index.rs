@@ -219,11 +219,6 @@ impl Indexer {
         self.entries.len() >= ENTRIES
     }
 
-    /// The maximum size of [`Self::rest`], in bytes.
-    pub(super) fn rest_bytes(&self) -> usize {
-        size_of::<Totals>() + self.entries.as_bytes().len()
-    }
-
     /// The payload of an index block of all blocks since the last one; `None` if there are no such blocks.
     pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
         let entries = std::mem::take(&mut self.entries);

@@ -2,7 +2,7 @@
 //! its blocks are used instead.
 
 use super::block::{BLOCK_MAGIC, BlockHeader, Contents, HEADER, INDEX_HEAD, OpenError, ThreadReader, Unsealer};
-use super::follow::RecordingFile;
+use super::file::RecordingFile;
 use super::index::{IndexBlock, IndexEntry, Totals, entry_of, together};
 use crate::limits;
 use std::fs::File;
@@ -27,10 +27,10 @@ impl Map {
         Map::of(RecordingFile::open(file)?)
     }
 
-    /// The map of an open file as it is now.
-    /// Fails if the file cannot be read, or is no longer the one that was opened.
-    pub fn of(mut file: RecordingFile) -> Result<Map, OpenError> {
-        let size = file.check()?;
+    /// The map of an open file, as it was then.
+    /// Fails if the file cannot be read.
+    pub fn of(file: RecordingFile) -> Result<Map, OpenError> {
+        let size = file.size;
         let summary = file.summary()?;
         let (complete, rest, totals) = (summary.is_some(), Vec::new(), Totals::default());
         let mut map = Map { file, complete, last: None, rest, totals };
@@ -100,7 +100,7 @@ impl Map {
     fn index_head(&self, at: u64) -> io::Result<Option<(u64, Totals)>> {
         let Some(header) = self.index_header(at)? else { return Ok(None) };
         let mut bytes = [0; INDEX_HEAD];
-        let whole = self.file.read_at(at + HEADER as u64, &mut bytes, &mut |_, _| {})? == INDEX_HEAD;
+        let whole = self.file.read_at(at + HEADER as u64, &mut bytes)? == INDEX_HEAD;
         let before = Totals::read_from_bytes(&bytes).ok().filter(|_| whole && header.plain as usize >= INDEX_HEAD);
         Ok(before.map(|before| (header.index, before)))
     }
@@ -127,25 +127,14 @@ impl Map {
         Ok(reader.threads(&header, &payload).ok())
     }
 
-    /// The last block header in the file. Also `None` if the end of the file is damaged.
+    /// The last block header in a file without a summary.
     fn last_header(&self, size: u64) -> io::Result<Option<BlockHeader>> {
-        let mut until = size;
-        let start = size.saturating_sub(limits::TAIL_MAX).max(HEADER as u64);
-        let mut window = Window::new(&self.file);
-        while until > start {
-            let from = until.saturating_sub(limits::BLOCK as u64).max(start);
-            let mut found = None;
-            let mut at = from;
-            while let Some((here, header)) = window.header_between(at, until, self.file.header.short_id())? {
-                found = Some(header);
-                at = here + 1;
-            }
-            if found.is_some() {
-                return Ok(found);
-            }
-            until = from;
+        let (mut window, mut at, mut last) = (Window::new(&self.file), HEADER as u64, None);
+        while let Some((here, header)) = window.header_between(at, size, self.file.header.short_id())? {
+            at = here + (HEADER + header.padded()) as u64;
+            last = Some(header);
         }
-        Ok(None)
+        Ok(last)
     }
 
     /// Reads the headers of the blocks after the last index block.
@@ -196,6 +185,7 @@ impl<'a> Window<'a> {
     /// The first block header that begins between two offsets.
     fn header_between(&mut self, mut from: u64, until: u64, file: u64) -> io::Result<Option<(u64, BlockHeader)>> {
         self.ahead = Window::LEAST;
+        let until = until.min(from.saturating_add(limits::DAMAGED_MAX));
         while from < until {
             let bytes = self.from(from)?;
             let starts = bytes.len().saturating_sub(HEADER - 1).min((until - from).min(usize::MAX as u64) as usize);
@@ -207,7 +197,7 @@ impl<'a> Window<'a> {
             if found.is_some() {
                 return Ok(found);
             }
-            from = self.file.data_from(from + starts as u64);
+            from += starts as u64;
         }
         Ok(None)
     }
@@ -218,12 +208,9 @@ impl<'a> Window<'a> {
         if let Some(skipped) = known.filter(|skipped| skipped.saturating_add(HEADER) <= self.bytes.len()) {
             return Ok(&self.bytes[skipped..]);
         }
-        let data = self.file.hole_from(from).map_or(u64::MAX, |hole| hole - from);
-        let most = usize::try_from(data).unwrap_or(usize::MAX).min(self.ahead);
-        // A header that begins in the last bytes of the data may end beyond them.
-        self.bytes.resize(most.max(2 * HEADER), 0);
+        self.bytes.resize(self.ahead, 0);
         self.ahead = (2 * self.ahead).min(limits::BLOCK);
-        let length = self.file.read_at(from, &mut self.bytes, &mut |_, _| {})?;
+        let length = self.file.read_at(from, &mut self.bytes)?;
         self.bytes.truncate(length);
         self.at = from;
         Ok(&self.bytes)

@@ -6,9 +6,8 @@
 
 pub mod block;
 mod block_writer;
-pub mod disk;
+pub mod file;
 pub mod file_names;
-pub mod follow;
 mod frame_codec;
 pub mod frames;
 pub mod holes;

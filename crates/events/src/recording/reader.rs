@@ -1,7 +1,6 @@
 //! Reads blocks from a file or a pipe. Damaged parts are reported and skipped, and a missing end is reported.
 
 use super::block::{BATCH_END, BLOCK_MAGIC, BlockHeader, Contents, Damage, FileHeader, HEADER, OpenError, Unsealer};
-use super::follow::Sparse;
 use super::holes::Hole;
 use crate::budget::Budget;
 use crate::frame::{Batch, FrameRef, Frames};
@@ -65,8 +64,8 @@ pub struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     pub fn new(input: R) -> Result<Reader<R>, OpenError> {
-        let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0, holes: None };
-        input.fill_to(HEADER, READ)?;
+        let mut input = Input { reader: input, bytes: Vec::new(), start: 0, offset: 0 };
+        input.fill(HEADER)?;
         let header = FileHeader::read(input.available())?;
         input.skip(HEADER);
         Ok(Reader::of(input, header))
@@ -75,15 +74,8 @@ impl<R: Read> Reader<R> {
     /// Continues at a block, `offset` bytes from the start of a file with this header. `unsealer` knows the first block, if states
     /// are to be read ([`Unsealer::begin`]).
     pub fn resume(reader: R, header: FileHeader, unsealer: Unsealer, offset: u64) -> Reader<R> {
-        let input = Input { reader, bytes: Vec::new(), start: 0, offset, holes: None };
+        let input = Input { reader, bytes: Vec::new(), start: 0, offset };
         Reader { unsealer, ..Reader::of(input, header) }
-    }
-
-    /// Skips the holes of a sparse file without reading them.
-    #[must_use]
-    pub fn over_holes(mut self, holes: Sparse) -> Reader<R> {
-        self.input.holes = Some(holes);
-        self
     }
 
     fn of(input: Input<R>, header: FileHeader) -> Reader<R> {
@@ -123,12 +115,12 @@ impl<R: Read> Reader<R> {
     /// Skips blocks up to an offset. Returns whether they are whole: their checksums are compared, but nothing is decompressed.
     pub fn pass_to(&mut self, until: u64) -> io::Result<bool> {
         while self.input.offset < until {
-            self.fill(HEADER)?;
+            self.input.fill(HEADER)?;
             let Some(block) = BlockHeader::read(self.input.available(), self.header.short_id()) else {
                 return Ok(false);
             };
             let length = HEADER + block.padded();
-            let whole = self.fill(length)? >= length;
+            let whole = self.input.fill(length)? >= length;
             let payload = self.input.available().get(HEADER..HEADER + block.stored as usize);
             if !whole || payload.is_none_or(|payload| block.check(payload).is_err()) {
                 return Ok(false);
@@ -152,7 +144,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next item; `None` at the end.
-    /// Fails if the input cannot be read. After [`io::ErrorKind::WouldBlock`], the call can be repeated.
+    /// Fails if the input cannot be read.
     #[expect(clippy::should_implement_trait, reason = "an error ends it")]
     pub fn next(&mut self) -> io::Result<Option<Item>> {
         loop {
@@ -191,13 +183,13 @@ impl<R: Read> Reader<R> {
     /// Reads a block: into `frames`, `waiting` or `ending`.
     fn read_block(&mut self) -> io::Result<()> {
         let file = self.header.short_id();
-        self.fill(HEADER)?;
+        self.input.fill(HEADER)?;
         let block = BlockHeader::read(self.input.available(), file);
         let Some(block) = block.filter(|_| self.damaged_from.is_none() && !self.summed) else {
             self.waiting = self.not_a_block()?;
             return Ok(());
         };
-        if self.fill(HEADER + block.padded())? < HEADER + block.padded() {
+        if self.input.fill(HEADER + block.padded())? < HEADER + block.padded() {
             self.ends(self.input.available().len() as u64);
             return Ok(());
         }
@@ -270,7 +262,8 @@ impl<R: Read> Reader<R> {
         last
     }
 
-    /// Searches for the next block. The bytes before it are a hole. If no block follows, the recording ends here.
+    /// Searches for the next block. The bytes before it are a hole. If no block follows, at least not within
+    /// [`limits::DAMAGED_MAX`], the recording ends here.
     fn not_a_block(&mut self) -> io::Result<Option<Item>> {
         let offset = *self.damaged_from.get_or_insert(self.input.offset);
         loop {
@@ -287,29 +280,15 @@ impl<R: Read> Reader<R> {
                 return Ok(Some(Item::Hole(Hole { offset, bytes, why: Damage::NotABlock, frames: true })));
             }
             // The last bytes may be the beginning of a header.
-            let looked_at = length.saturating_sub(HEADER - 1);
-            self.input.skip(looked_at);
-            let passed = self.input.pass_hole();
+            self.input.skip(length.saturating_sub(HEADER - 1));
             let left = self.input.available().len();
-            let next = left + self.input.data();
-            if self.fill_to(next, next)? == left && !passed {
+            let is_far = self.input.offset - offset > limits::DAMAGED_MAX;
+            if is_far || self.input.fill(left + 1)? == left {
                 let rest = self.input.offset + left as u64 - offset;
                 self.input.offset = offset;
                 self.ends(rest);
                 return Ok(None);
             }
-        }
-    }
-
-    /// Reads more ([`Input::fill_to`]). A file does not grow after the summary, even if another process holds a lock on it.
-    fn fill(&mut self, wanted: usize) -> io::Result<usize> {
-        self.fill_to(wanted, wanted.max(READ))
-    }
-
-    fn fill_to(&mut self, wanted: usize, most: usize) -> io::Result<usize> {
-        match self.input.fill_to(wanted, most) {
-            Err(error) if self.summed && error.kind() == io::ErrorKind::WouldBlock => Ok(self.input.available().len()),
-            filled => filled,
         }
     }
 
@@ -333,8 +312,6 @@ struct Input<R> {
     start: usize,
     /// The offset of the first available byte in the file.
     offset: u64,
-    /// The holes, if the input is a file.
-    holes: Option<Sparse>,
 }
 
 impl<R: Read> Input<R> {
@@ -343,15 +320,15 @@ impl<R: Read> Input<R> {
     }
 
     /// Reads until `wanted` bytes are available or the input ends. Returns the number of available bytes. If that needs no waiting, reads
-    /// ahead, up to `most` bytes.
-    fn fill_to(&mut self, wanted: usize, most: usize) -> io::Result<usize> {
+    /// ahead, up to [`READ`] bytes.
+    fn fill(&mut self, wanted: usize) -> io::Result<usize> {
         if self.available().len() >= wanted {
             return Ok(self.available().len());
         }
         self.bytes.drain(..self.start);
         self.start = 0;
         let mut length = self.bytes.len();
-        self.bytes.resize(most, 0);
+        self.bytes.resize(wanted.max(READ), 0);
         let result = loop {
             if length >= wanted {
                 break Ok(length);
@@ -370,22 +347,5 @@ impl<R: Read> Input<R> {
     fn skip(&mut self, bytes: usize) {
         self.start += bytes;
         self.offset += bytes as u64;
-    }
-
-    /// Skips a hole if one follows and the available bytes are zeros too.
-    fn pass_hole(&mut self) -> bool {
-        let zeros = self.available().iter().all(|byte| *byte == 0);
-        let passed = self.holes.as_mut().filter(|_| zeros).map_or(0, Sparse::pass);
-        if passed > 0 {
-            self.skip(self.available().len());
-            self.offset += passed;
-        }
-        passed > 0
-    }
-
-    /// The number of bytes to read next while no block is found. Reads only a few bytes of a hole.
-    fn data(&mut self) -> usize {
-        let data = self.holes.as_mut().map_or(u64::MAX, Sparse::data);
-        usize::try_from(data).unwrap_or(usize::MAX).clamp(HEADER, limits::BLOCK)
     }
 }

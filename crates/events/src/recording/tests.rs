@@ -1,10 +1,9 @@
 use super::block::{BlockHeader, Damage, FileHeader, HEADER, NotARecording, ThreadReader, Unsealer, crc};
-use super::disk::Unreadable;
-use super::follow::{self, FileFrom, RecordingFile, Writing};
+use super::file;
 use super::holes::{Hole, Holes};
 use super::index::Totals;
 use super::reader::Ending;
-use super::{Item, Map, Reader, Writer, frame_codec};
+use super::{Item, Reader, Writer, frame_codec};
 use crate::frame::host::{HostFrame, StatePart};
 use crate::frame::{Batch, FrameRef, Frames};
 use crate::limits;
@@ -12,9 +11,6 @@ use crate::synthetic::{Maker, Scratch, map, opens, opens_every};
 use proptest::prelude::*;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tid;
 use tracetui_shared::time::BootNanos;
@@ -407,120 +403,25 @@ proptest! {
     }
 }
 
-/// A recording that is written to a followed file, some bytes at a time.
-struct Followed {
-    dir: Scratch,
-    file: File,
-}
-
-impl Followed {
-    fn new(name: &str) -> Followed {
-        let dir = Scratch::new(&format!("follow-{name}"));
-        let file = File::create(dir.join("x.ttr")).expect("room");
-        Followed { dir, file }
-    }
-
-    fn opened(&self) -> RecordingFile {
-        RecordingFile::open(File::open(self.dir.join("x.ttr")).expect("it is there")).expect("a recording")
-    }
-}
-
-fn from_start(file: RecordingFile) -> FileFrom {
-    FileFrom::new(file, 0, Unreadable::default()).following()
-}
-
-/// All frames of a reader so far, and whether it has ended.
-fn read_on(reader: &mut Reader<FileFrom>, frames: &mut Vec<u8>, holes: &mut Vec<Hole>) -> std::io::Result<bool> {
-    loop {
-        match reader.next() {
-            Ok(Some(Item::Batch(batch))) => frames.extend_from_slice(batch.bytes()),
-            Ok(Some(Item::Hole(hole))) => holes.push(hole),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// A recording whose header says that its writer holds a lock.
-fn locked(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes[..HEADER].copy_from_slice(FileHeader::new(ID, 7).locked().as_bytes());
-    bytes
-}
-
 #[test]
-fn a_file_is_read_on_as_it_grows_and_its_lock_says_whether_it_is_written() {
-    let (whole, _) = recording(3);
-    let whole = locked(whole);
-    let mut damaged = whole.clone();
-    let blocks = borders(&whole);
-    damaged[blocks[2]..blocks[3]].fill(b'T');
-    for (name, bytes) in [("whole", &whole), ("damaged", &damaged)] {
-        let expected = read(&bytes[..]);
-        for step in [1 << 14, 99_991, 1 << 20] {
-            let mut followed = Followed::new(&format!("{name}-{step}"));
-            assert!(follow::lock(&followed.file));
-            followed.file.write_all(&bytes[..HEADER]).expect("room");
-            let file = followed.opened();
-            assert_eq!(file.writing(), Writing::Now);
-            let mut reader = Reader::new(from_start(file)).expect("a recording");
-            let (mut frames, mut holes) = (Vec::new(), Vec::new());
-            for part in bytes[HEADER..].chunks(step) {
-                assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
-                followed.file.write_all(part).expect("room");
-            }
-            // Nothing follows the summary, even while the file is locked.
-            assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
-            assert!(frames == expected.frames, "{name} {step}");
-            assert_eq!((holes, reader.ending), (expected.holes.clone(), expected.ending), "{name} {step}");
-        }
-    }
-    // Whether a file is written is known by its lock.
-    let (whole, _) = recording(1);
-    let mut followed = Followed::new("lock");
-    followed.file.write_all(&whole[..1000]).expect("room");
-    // Without a lock, the file may still be growing until it has its end.
-    let file = followed.opened();
-    assert_eq!(file.writing(), Writing::Unknown);
-    let mut reader = Reader::new(from_start(file)).expect("a recording");
-    let (mut frames, mut holes) = (Vec::new(), Vec::new());
-    assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
-    followed.file.write_all(&whole[1000..]).expect("room");
-    assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)));
-    assert_eq!(reader.ending, Some(Ending::Complete));
-    // One lock at a time.
-    let other = File::options().write(true).open(followed.dir.join("x.ttr")).expect("it is there");
-    assert!(follow::lock(&followed.file) && !follow::lock(&other));
-    followed.file = other;
-    assert!(follow::lock(&followed.file));
-    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::Disk, frames: true };
-    let (mut holes, mut others) = (Holes::default(), Holes::default());
-    [0, 4096].into_iter().for_each(|offset| holes.add(hole(offset)));
-    [4096, 12_288].into_iter().for_each(|offset| others.add(hole(offset)));
-    holes.append(&others);
-    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
-}
-
-#[test]
-fn what_follows_the_end_is_counted_and_a_cut_file_is_an_error() {
+fn what_follows_the_end_is_counted() {
     let (whole, _) = recording(2);
     let expected = read(&whole[..]);
     let filler = [1, 63, 64, 5000, 3 * limits::BLOCK].map(|rest| vec![b'T'; rest]);
     // The same recording once more.
     for rest in filler.into_iter().chain([whole.clone()]) {
         let bytes = [&whole[..], &rest].concat();
-        let rest = rest.len();
-        let mut followed = Followed::new(&format!("rest-{rest}"));
-        followed.file.write_all(&bytes).expect("room");
-        // Also for a followed and locked recording.
-        let other = followed.opened();
-        assert!(follow::lock(&followed.file));
-        let mut reader = Reader::new(from_start(other)).expect("a recording");
-        let (mut frames, mut holes) = (Vec::new(), Vec::new());
-        assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(true)), "{rest}");
-        assert!(frames == expected.frames && holes.is_empty(), "{rest}");
-        assert_eq!((reader.ending, reader.after_end()), (Some(Ending::Complete), rest as u64));
+        let mut reader = Reader::new(&bytes[..]).expect("a recording");
+        let mut frames = Vec::new();
+        while let Some(item) = reader.next().expect("readable") {
+            match item {
+                Item::Batch(batch) => frames.extend_from_slice(batch.bytes()),
+                Item::Hole(hole) => panic!("{hole:?}"),
+                Item::State(_) | Item::End(_) => {}
+            }
+        }
+        assert!(frames == expected.frames, "{}", rest.len());
+        assert_eq!((reader.ending, reader.after_end()), (Some(Ending::Complete), rest.len() as u64));
         assert_eq!(reader.offset(), bytes.len() as u64);
     }
     // In a recording without a summary, it is a part of a block.
@@ -529,82 +430,34 @@ fn what_follows_the_end_is_counted_and_a_cut_file_is_an_error() {
         while reader.next().expect("readable").is_some() {}
         assert_eq!(reader.after_end(), 0, "{missing}");
     }
-    // A file that is cut or overwritten while it is read is an error.
-    let (whole, _) = recording(1);
-    let bytes = locked(whole);
-    for (what, cut, part) in [
-        ("cut", 500, "truncated to 500 bytes"),
-        ("emptied", 0, "truncated to 0 bytes"),
-        ("other", 0, "the file was overwritten"),
-        ("written on", 700, "truncated or overwritten"),
-    ] {
-        let mut followed = Followed::new(what);
-        assert!(follow::lock(&followed.file));
-        followed.file.write_all(&bytes[..2000]).expect("room");
-        let mut reader = Reader::new(from_start(followed.opened())).expect("a recording");
-        let (mut frames, mut holes) = (Vec::new(), Vec::new());
-        assert!(matches!(read_on(&mut reader, &mut frames, &mut holes), Ok(false)));
-        followed.file.set_len(cut).expect("room");
-        if what == "other" {
-            followed.file.write_all_at(FileHeader::new([9; 16], 8).as_bytes(), 0).expect("room");
-        }
-        if part.contains("overwritten") {
-            // Like a writer that continues at its offset.
-            followed.file.write_all_at(&[1; 100], 2500).expect("room");
-        }
-        let error = read_on(&mut reader, &mut frames, &mut holes).expect_err("another file").to_string();
-        assert!(error.contains(part), "{what}: {error}");
-    }
-}
-
-struct Counted(FileFrom, Arc<AtomicU64>);
-
-impl Read for Counted {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.0.read(bytes)?;
-        self.1.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }
 
 #[test]
-fn holes_of_a_sparse_file_are_not_read() {
-    const HOLE: u64 = 1 << 30;
-    let (whole, expected) = recording(2);
-    let header = FileHeader::read(&whole).expect("a header");
-    let first = BlockHeader::read(&whole[HEADER..], header.short_id()).expect("a block");
-    let half = HEADER + HEADER + first.padded();
-    let followed = Followed::new("sparse");
-    let mut blocks = None;
-    let mut check = |parts: &[(u64, &[u8])], size: u64, holes: usize, after: u64| {
-        let file = &followed.file;
-        file.set_len(0).expect("ours");
-        parts.iter().for_each(|(at, bytes)| file.write_all_at(bytes, *at).expect("room"));
-        file.set_len(size).expect("room");
-        let from = FileFrom::new(followed.opened(), HEADER as u64, Unreadable::default());
-        let (sparse, bytes) = (from.holes(), Arc::new(AtomicU64::new(0)));
-        let counted = Counted(from, Arc::clone(&bytes));
-        let mut reader = Reader::resume(counted, header, Unsealer::default(), HEADER as u64).over_holes(sparse);
-        let (mut frames, mut found) = (Vec::new(), 0);
-        while let Some(item) = reader.next().expect("readable") {
-            match item {
-                Item::Batch(batch) => frames.extend_from_slice(batch.bytes()),
-                Item::Hole(_) => found += 1,
-                Item::State(_) | Item::End(_) => {}
-            }
-        }
-        assert!(frames == expected, "{size}");
-        assert_eq!((reader.ending, reader.after_end()), (Some(Ending::Complete), after));
-        assert_eq!((reader.offset(), found), (size, holes));
-        assert!(bytes.load(Ordering::Relaxed) < 4 << 20, "{bytes:?} of {size}");
-        let map = Map::of(followed.opened()).expect("a recording");
-        assert_eq!(map.totals.blocks, blocks.get_or_insert(map.totals.blocks).to_owned());
-    };
-    let length = whole.len() as u64;
-    check(&[(0, &whole)], length + HOLE, 0, HOLE);
-    check(&[(0, &whole[..half]), (HOLE, &whole[half..])], HOLE + length - half as u64, 1, 0);
-    // Data between the blocks that is not a block.
-    let junk: Vec<_> = (1..8).map(|at| (at * HOLE / 8, &b"TTRBTTRB"[..])).collect();
-    let parts = [&[(0, &whole[..half])], &junk[..], &[(HOLE, &whole[half..])]].concat();
-    check(&parts, HOLE + length - half as u64, 1, 0);
+fn a_lock_says_whether_a_file_is_written() {
+    let (whole, _) = recording(1);
+    let dir = Scratch::new("recording-lock");
+    let path = dir.join("x.ttr");
+    let mut file = File::create(&path).expect("room");
+    let other = File::options().read(true).write(true).open(&path).expect("it is there");
+    assert!(!file::is_being_written(&other).expect("readable"));
+    // One lock at a time.
+    assert!(file::lock(&file) && !file::lock(&other));
+    // A writer takes the lock before it writes the header.
+    assert!(file::is_being_written(&other).expect("readable"));
+    file.write_all(&whole[..1000]).expect("room");
+    assert!(file::is_being_written(&other).expect("readable"));
+    file.write_all(&whole[1000..]).expect("room");
+    assert!(!file::is_being_written(&other).expect("readable"), "it has its end");
+    drop(file);
+    assert!(file::lock(&other));
+}
+
+#[test]
+fn holes_are_listed_once() {
+    let hole = |offset| Hole { offset, bytes: 4096, why: Damage::NotABlock, frames: true };
+    let (mut holes, mut others) = (Holes::default(), Holes::default());
+    [0, 4096].into_iter().for_each(|offset| holes.add(hole(offset)));
+    [4096, 12_288].into_iter().for_each(|offset| others.add(hole(offset)));
+    holes.append(&others);
+    assert_eq!(holes.first, [0, 4096, 12_288].map(hole));
 }

@@ -1,6 +1,6 @@
 //! Frames into blocks.
 
-use super::block::{BATCH_END, Contents, FileHeader, HEADER};
+use super::block::{BATCH_END, Contents, FileHeader};
 use super::block_writer::Sealer;
 use super::index::{IndexEntry, Indexer, Totals};
 use crate::frame::host::{Continues, HostFrame};
@@ -20,8 +20,6 @@ pub struct Writer<W> {
     pending: Vec<u8>,
     /// Bytes of frames since the last state.
     since_state: usize,
-    /// Bytes of the last state in the file; 0 if there is none.
-    pub state_stored: u64,
     written: u64,
 }
 
@@ -49,7 +47,6 @@ impl<W: Write> Writer<W> {
             indexer,
             pending: Vec::new(),
             since_state: 0,
-            state_stored: 0,
             written: size_of::<FileHeader>() as u64,
         })
     }
@@ -87,10 +84,8 @@ impl<W: Write> Writer<W> {
     /// Writes the state after the frames so far ([`crate::pipeline::Pipeline::state`]).
     pub fn state(&mut self, state: &Batch) -> io::Result<()> {
         self.flush()?;
-        let before = self.written;
         self.parts(Contents::State, state)?;
         self.sealer.restart();
-        self.state_stored = self.written - before;
         self.since_state = 0;
         Ok(())
     }
@@ -111,16 +106,6 @@ impl<W: Write> Writer<W> {
         self.write(&self.sealer.seal_summary())?;
         self.out.flush()?;
         Ok((self.out, self.written))
-    }
-
-    /// Whether frames wait for a full block.
-    pub fn has_waiting(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// The bytes that the end of the recording would take now, in addition to a final state: the index and the summary.
-    pub fn closing(&self) -> u64 {
-        (2 * HEADER + self.indexer.rest_bytes()) as u64
     }
 
     /// Bytes written so far.

@@ -1,13 +1,11 @@
-//! Formats events as lines (text, JSON and CSV), and as files for other programs ([`perfetto`]).
+//! Formats events as lines (text, JSON and CSV).
 //!
 //! A [`Format`] formats a line, [`Lines`] collects lines and writes them in large pieces. Events need no allocation:
 //! lines are appended to the output buffer, and values are copied aside only if they need escaping.
 
 pub mod csv;
-pub mod inventory;
 mod memo;
 pub mod ndjson;
-pub mod perfetto;
 pub mod text;
 
 use crate::event::EventContext;
@@ -22,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracetui_shared::kind::Kind;
 
-/// Bytes to collect before a write.
-const FULL: usize = 64 << 10;
+/// Bytes that a sink collects before it writes them.
+pub const FULL: usize = 64 << 10;
 
 /// A destination of events.
 pub trait Sink {

@@ -213,7 +213,7 @@ impl Store {
     }
 
     /// The pinned events before an id that are no longer in a block, in order.
-    pub(crate) fn pinned_before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {
+    pub fn pinned_before(&self, id: Id) -> impl DoubleEndedIterator<Item = Stored<'_>> {
         (0..self.pins.position(id.min(self.first_id()))).filter_map(|at| self.pins.at(at))
     }
 

@@ -8,7 +8,7 @@
 //! Only what is certain gets a name. A module that a later read shows first has its symbols from the time of that read, and after
 //! lost reports no image has a name until /proc/kallsyms is read again.
 //!
-//! Names of unloaded modules and programs are not kept for later events: whoever needs a name looks it up while it is known.
+//! Names end with the unload of their module or program: whoever needs a name looks it up while it is loaded.
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,9 +16,9 @@ mod tests;
 pub use table::{Builder, Owner, Table, TableSymbol};
 
 use crate::frame::host::KernelSymbol;
-use crate::limits::{IMAGE_LENGTH, IMAGES_BYTES, IMAGES_UNLOADED};
+use crate::limits::{IMAGE_LENGTH, IMAGES_BYTES};
 use foldhash::HashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::time::BootNanos;
 
@@ -89,8 +89,6 @@ pub struct Symbols {
     images: BTreeMap<u64, Image>,
     /// Bytes of `images`.
     bytes: usize,
-    /// The addresses of unloaded images, the oldest first.
-    unloaded: VecDeque<u64>,
     /// Images may be missing: a list of them that began at this time or later is complete.
     incomplete: Option<BootNanos>,
 }
@@ -99,44 +97,14 @@ pub struct Symbols {
 struct Module {
     /// The address of its first symbol.
     first: KernelAddr,
-    period: Period,
+    from: BootNanos,
 }
 
 #[derive(Debug)]
 struct Image {
     end: u64,
     name: Box<[u8]>,
-    period: Period,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Period {
     from: BootNanos,
-    /// [`LOADED`] while it is loaded.
-    to: BootNanos,
-}
-
-const LOADED: BootNanos = BootNanos(u64::MAX);
-
-impl Period {
-    fn since(from: BootNanos) -> Period {
-        Period { from, to: LOADED }
-    }
-
-    fn contains(self, at: BootNanos) -> bool {
-        self.from <= at && at < self.to
-    }
-
-    /// Whether it began or ended after this time.
-    fn is_later(self, at: BootNanos) -> bool {
-        self.from > at || self.to > at && self.to != LOADED
-    }
-
-    /// A symbol of something that was loaded during this time.
-    fn symbol(self, addr: KernelAddr, size: u64, name: &[u8], owner: &[u8]) -> KernelSymbol {
-        let to = if self.to == LOADED { BootNanos(0) } else { self.to };
-        KernelSymbol { addr, size, from: self.from, to, name: name.to_vec(), owner: owner.to_vec() }
-    }
 }
 
 impl Image {
@@ -153,7 +121,6 @@ impl Default for Symbols {
             modules: HashMap::default(),
             images: BTreeMap::new(),
             bytes: 0,
-            unloaded: VecDeque::new(),
             incomplete: Some(BootNanos(0)),
         }
     }
@@ -164,10 +131,13 @@ impl Symbols {
     pub fn apply(&mut self, at: BootNanos, change: ImageChange) {
         match change {
             ImageChange::Loaded(image) => self.load(at, image),
-            ImageChange::Unloaded(image) => self.unload(at, image),
+            ImageChange::Unloaded(CodeImage { address, name, .. }) => {
+                if self.images.get(&address.0).is_some_and(|known| known.name == name && known.from <= at) {
+                    self.remove(address.0);
+                }
+            }
             ImageChange::Lost => {
                 self.images.clear();
-                self.unloaded.clear();
                 self.bytes = 0;
                 self.incomplete = Some(at);
             }
@@ -179,12 +149,10 @@ impl Symbols {
         let Snapshot { began, table, images } = snapshot;
         let first = if self.table.is_ok() { began } else { BootNanos(0) };
         let module = |owner: &Owner| {
-            let known = self.modules.get(&owner.name);
-            let same = known.filter(|known| known.first == owner.first && known.period.to == LOADED);
-            let period = same.map_or(Period::since(first), |same| same.period);
-            (owner.name.clone(), Module { first: owner.first, period })
+            let same = self.modules.get(&owner.name).filter(|known| known.first == owner.first);
+            (owner.name.clone(), Module { first: owner.first, from: same.map_or(first, |same| same.from) })
         };
-        self.modules = table.owners().iter().map(module).collect();
+        self.modules = table.owners().map(module).collect();
         self.table = Ok(table);
         let Some(since) = self.incomplete.filter(|since| *since <= began) else { return };
         self.incomplete = None;
@@ -193,7 +161,7 @@ impl Symbols {
         for image in images {
             // A report is newer than the list.
             if self.overlapping(&image).is_empty() {
-                self.insert(image, Period::since(from));
+                self.insert(image, from);
             }
         }
     }
@@ -206,10 +174,8 @@ impl Symbols {
     }
 
     /// A module was unloaded. Its symbols end.
-    pub fn end_module(&mut self, at: BootNanos, name: &[u8]) {
-        if let Some(module) = self.modules.get_mut(name) {
-            module.period.to = module.period.to.min(at);
-        }
+    pub fn end_module(&mut self, name: &[u8]) {
+        self.modules.remove(name);
     }
 
     /// The symbol that contained the address at that time. `None` if none is known.
@@ -226,47 +192,24 @@ impl Symbols {
 
     fn listed(&self, address: KernelAddr, at: BootNanos) -> Option<KernelSymbol> {
         let TableSymbol { start, size, name, owner } = self.table.as_ref().ok()?.containing(address)?;
-        let period = self.modules.get(owner)?.period;
-        period.contains(at).then(|| period.symbol(start, size, name, owner))
+        let from = self.modules.get(owner)?.from;
+        (from <= at).then(|| symbol(start, size, from, name, owner))
     }
 
     fn image(&self, address: KernelAddr, at: BootNanos) -> Option<KernelSymbol> {
-        let (start, Image { end, name, period }) = self.images.range(..=address.0).next_back()?;
-        let contains = address.0 < *end && period.contains(at);
-        contains.then(|| period.symbol(KernelAddr(*start), end - start, name, BPF))
+        let (start, Image { end, name, from }) = self.images.range(..=address.0).next_back()?;
+        let contains = address.0 < *end && *from <= at;
+        contains.then(|| symbol(KernelAddr(*start), end - start, *from, name, BPF))
     }
 
     fn load(&mut self, at: BootNanos, image: CodeImage) {
         let before = self.overlapping(&image);
         // A report of a later image at this place has already arrived.
-        if before.iter().any(|start| self.images[start].period.is_later(at)) {
+        if before.iter().any(|start| self.images[start].from > at) {
             return;
         }
         before.into_iter().for_each(|start| self.remove(start));
-        self.insert(image, Period::since(at));
-    }
-
-    fn unload(&mut self, at: BootNanos, image: CodeImage) {
-        let start = image.address.0;
-        if self.overlapping(&image).is_empty() {
-            // Its load was not reported, so it was there before.
-            let from = self.incomplete.unwrap_or_default();
-            self.insert(image, Period { from, to: at });
-        } else if let Some(known) = self.images.get_mut(&start)
-            && known.name == image.name
-            && known.period.contains(at)
-        {
-            known.period.to = at;
-        } else {
-            return;
-        }
-        self.unloaded.push_back(start);
-        if self.unloaded.len() > IMAGES_UNLOADED
-            && let Some(oldest) = self.unloaded.pop_front()
-            && self.images.get(&oldest).is_some_and(|image| image.period.to != LOADED)
-        {
-            self.remove(oldest);
-        }
+        self.insert(image, at);
     }
 
     /// The addresses of known images that overlap this one.
@@ -275,11 +218,11 @@ impl Symbols {
         below.take_while(|(_, known)| known.end > image.address.0).map(|(start, _)| *start).collect()
     }
 
-    fn insert(&mut self, image: CodeImage, period: Period) {
+    fn insert(&mut self, image: CodeImage, from: BootNanos) {
         let (start, end) = (image.address.0, image.end().0);
-        let image = Image { end, name: image.name, period };
+        let image = Image { end, name: image.name, from };
         // Without room, its addresses have no name.
-        if start < end && period.from < period.to && self.bytes + image.bytes() <= IMAGES_BYTES {
+        if start < end && self.bytes + image.bytes() <= IMAGES_BYTES {
             self.bytes += image.bytes();
             self.images.insert(start, image);
         }
@@ -290,4 +233,9 @@ impl Symbols {
             self.bytes -= image.bytes();
         }
     }
+}
+
+/// A symbol that is still loaded.
+fn symbol(addr: KernelAddr, size: u64, from: BootNanos, name: &[u8], owner: &[u8]) -> KernelSymbol {
+    KernelSymbol { addr, size, from, to: BootNanos(0), name: name.to_vec(), owner: owner.to_vec() }
 }

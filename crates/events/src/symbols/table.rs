@@ -35,7 +35,7 @@ const PAGE: u64 = 4096;
 pub struct Owner {
     /// As given to the builder. Empty for the kernel itself.
     pub name: Box<[u8]>,
-    /// The address of its first symbol.
+    /// The address of its first symbol; 0 if it has none.
     pub first: KernelAddr,
 }
 
@@ -49,9 +49,9 @@ pub struct TableSymbol<'a> {
 }
 
 impl Table {
-    /// The owners, the one with the lowest symbol first.
-    pub fn owners(&self) -> &[Owner] {
-        &self.owners
+    /// The owners of its symbols.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.owners.iter().filter(|owner| owner.first.0 != 0)
     }
 
     /// The symbol that contains the address. If several do, the one that was given to the builder first.
@@ -104,8 +104,8 @@ impl Table {
 pub struct Builder<'a> {
     entries: Vec<Given<'a>>,
     owners: Vec<&'a [u8]>,
-    numbers: HashMap<&'a [u8], u32>,
-    last_owner: u32,
+    numbers: HashMap<&'a [u8], u16>,
+    last_owner: u16,
 }
 
 /// A symbol, or an end: then the name is empty.
@@ -113,7 +113,7 @@ pub struct Builder<'a> {
 struct Given<'a> {
     address: u64,
     name: &'a [u8],
-    owner: u32,
+    owner: u16,
 }
 
 impl<'a> Builder<'a> {
@@ -133,43 +133,64 @@ impl<'a> Builder<'a> {
         self.add(address, b"", owner);
     }
 
+    /// Leaves out the symbols whose length does not fit.
     pub fn build(mut self) -> Table {
         // This keeps the order of the symbols at one address.
         self.entries.sort_by_key(|entry| entry.address);
-        let mut packed = Packed::default();
-        packed.entries.reserve(self.entries.len());
+        let (mut entries, mut names) = (Vec::with_capacity(self.entries.len()), Vec::new());
+        let none = |name: &&[u8]| Owner { name: (*name).into(), first: KernelAddr(0) };
+        let mut owners: Box<[Owner]> = self.owners.iter().map(none).collect();
         let mut groups = self.entries.chunk_by(|a, b| a.address == b.address).peekable();
         while let Some(group) = groups.next() {
             let Some(first) = group.iter().find(|entry| !entry.name.is_empty()) else { continue };
-            group.iter().filter(|entry| !entry.name.is_empty()).for_each(|entry| packed.push(entry, &self.owners));
+            for Given { address, name, owner } in group.iter().filter(|entry| !entry.name.is_empty()) {
+                let Ok(length) = u16::try_from(name.len()) else { continue };
+                if let Some(owner @ Owner { first: KernelAddr(0), .. }) = owners.get_mut(usize::from(*owner)) {
+                    owner.first = KernelAddr(*address);
+                }
+                // On x86-64 most functions follow a symbol that is their name after `__pfx_` (CONFIG_CALL_PADDING).
+                if !names.ends_with(name) {
+                    names.extend_from_slice(name);
+                }
+                // The text that the names are from is shorter than 4 GiB.
+                let name = (names.len() - name.len()) as u32;
+                entries.push(Entry { address: *address, name, length, owner: *owner });
+            }
             let next = groups.peek().copied().unwrap_or_default();
             let end = end_of(first, next);
             if next.iter().all(|entry| entry.name.is_empty() || entry.address != end) {
-                packed.end(end);
+                entries.push(Entry { address: end, name: 0, length: 0, owner: NONE });
             }
         }
-        packed.table()
+        Table { entries: entries.into(), names: names.into(), owners }
     }
 
+    /// Beyond [`NONE`] owners, those of further ones are ignored.
     fn add(&mut self, address: u64, name: &'a [u8], owner: &'a [u8]) {
-        if address != 0 && self.entries.len() < SYMBOLS {
-            let owner = self.owner(owner);
+        if address != 0
+            && self.entries.len() < SYMBOLS
+            && let Some(owner) = self.owner(owner)
+        {
             self.entries.push(Given { address, name, owner });
         }
     }
 
-    fn owner(&mut self, name: &'a [u8]) -> u32 {
+    fn owner(&mut self, name: &'a [u8]) -> Option<u16> {
         // The kernel itself, the usual one, has no name. A comparison of nothing by `memcmp` takes 80 ns on x86-64 with AVX-512,
         // where it loads nothing from an address that is not mapped.
         let is_named = |last: &[u8]| last.len() == name.len() && (name.is_empty() || last == name);
-        if !self.owners.get(self.last_owner as usize).is_some_and(|last| is_named(last)) {
-            let next = self.owners.len() as u32;
-            self.last_owner = *self.numbers.entry(name).or_insert(next);
-            if self.last_owner == next {
-                self.owners.push(name);
-            }
+        if !self.owners.get(usize::from(self.last_owner)).is_some_and(|last| is_named(last)) {
+            let next = u16::try_from(self.owners.len()).ok().filter(|next| *next != NONE);
+            self.last_owner = match self.numbers.get(name) {
+                Some(known) => *known,
+                None => {
+                    self.numbers.insert(name, next?);
+                    self.owners.push(name);
+                    next?
+                }
+            };
         }
-        self.last_owner
+        Some(self.last_owner)
     }
 }
 
@@ -182,44 +203,4 @@ fn end_of(symbol: &Given<'_>, next: &[Given<'_>]) -> u64 {
         None => page_end,
     };
     end.min(symbol.address.saturating_add(SYMBOL_UNSIZED))
-}
-
-#[derive(Default)]
-struct Packed {
-    entries: Vec<Entry>,
-    names: Vec<u8>,
-    owners: Vec<Owner>,
-    /// The new number of each owner of the builder that has a symbol.
-    numbers: HashMap<u32, u16>,
-}
-
-impl Packed {
-    /// Adds a symbol. One of which the owner's number or the length does not fit is left out.
-    fn push(&mut self, symbol: &Given<'_>, owners: &[&[u8]]) {
-        let Ok(length) = u16::try_from(symbol.name.len()) else { return };
-        let next = self.owners.len().min(usize::from(NONE)) as u16;
-        let owner = *self.numbers.entry(symbol.owner).or_insert(next);
-        if owner == NONE {
-            return;
-        }
-        if owner == next {
-            let name = owners[symbol.owner as usize].into();
-            self.owners.push(Owner { name, first: KernelAddr(symbol.address) });
-        }
-        // On x86-64 most functions follow a symbol that is their name after `__pfx_` (CONFIG_CALL_PADDING).
-        if !self.names.ends_with(symbol.name) {
-            self.names.extend_from_slice(symbol.name);
-        }
-        // The text that the names are from is shorter than 4 GiB.
-        let name = (self.names.len() - symbol.name.len()) as u32;
-        self.entries.push(Entry { address: symbol.address, name, length, owner });
-    }
-
-    fn end(&mut self, address: u64) {
-        self.entries.push(Entry { address, name: 0, length: 0, owner: NONE });
-    }
-
-    fn table(self) -> Table {
-        Table { entries: self.entries.into(), names: self.names.into(), owners: self.owners.into() }
-    }
 }

@@ -1,7 +1,7 @@
 //! The screen of COMMAND's terminal: a fold over COMMAND's output, without I/O. A replay of the same bytes gives the same screen.
 //!
-//! [`vt100`] keeps the cells. This module translates or answers the sequences that it does not know, and limits those that would be
-//! expensive.
+//! [`vt100`] keeps the cells. This module answers requests, translates sequences that it does not know, and limits those that would be
+//! expensive. Origin mode (DECOM) is not supported.
 
 mod lex;
 #[cfg(test)]
@@ -10,10 +10,9 @@ mod tests;
 use crate::frame::host::CommandOutput;
 use crate::frame::state::TerminalState;
 use crate::limits;
-pub use lex::LineTracker;
-use lex::{Lexer, Piece};
+use lex::Part;
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::num::NonZeroU16;
 use vt100::capture::{BasicFormattedCaptureState, RowContents};
 
@@ -64,11 +63,6 @@ impl Scrollback {
         Scrollback { lines: VecDeque::new(), bytes: 0, most, dropped: 0 }
     }
 
-    /// The number of lines that have scrolled off the screen.
-    fn scrolled(&self) -> u64 {
-        self.dropped + self.lines.len() as u64
-    }
-
     fn push(&mut self, line: Above) {
         self.bytes += line.text.len() + PER_LINE;
         self.lines.push_back(line);
@@ -106,9 +100,8 @@ impl vt100::Callbacks for Scrollback {
 
 pub struct Terminal {
     parser: vt100::Parser<Scrollback>,
-    lexer: Lexer,
-    /// The first bytes of an incomplete character.
-    partial: Vec<u8>,
+    /// The beginning of an incomplete character or sequence.
+    pending: Vec<u8>,
     /// The last character written. A sequence may repeat it.
     last: Option<char>,
     /// Whether G0 and G1 are the special graphics, and whether G1 is in use.
@@ -143,11 +136,8 @@ impl Clone for Terminal {
         let mut parser = parser(self.size(), self.parser.callbacks().clone());
         // The parser itself has no state between two pieces.
         self.parser.screen().clone_into(parser.screen_mut());
-        let Terminal { lexer, partial, last, graphics, shifted, answers, missing, cells, left_out, .. } = self;
-        let (lexer, partial, answers) = (lexer.clone(), partial.clone(), answers.clone());
-        let (last, graphics, shifted, missing) = (*last, *graphics, *shifted, *missing);
-        let (cells, left_out) = (*cells, *left_out);
-        Terminal { parser, lexer, partial, last, graphics, shifted, answers, missing, cells, left_out }
+        let (pending, answers) = (self.pending.clone(), self.answers.clone());
+        Terminal { parser, pending, answers, ..*self }
     }
 }
 
@@ -166,14 +156,9 @@ fn nonzero(columns: u16, rows: u16) -> [NonZeroU16; 2] {
 impl Terminal {
     /// An empty terminal that keeps this many bytes of lines above its screen.
     pub(crate) fn new(most: usize) -> Terminal {
-        Terminal::sized(SIZE, most)
-    }
-
-    fn sized(size: (u16, u16), most: usize) -> Terminal {
         Terminal {
-            parser: parser(size, Scrollback::new(most)),
-            lexer: Lexer::default(),
-            partial: Vec::new(),
+            parser: parser(SIZE, Scrollback::new(most)),
+            pending: Vec::new(),
             last: None,
             graphics: [false; 2],
             shifted: false,
@@ -193,7 +178,7 @@ impl Terminal {
         if output.columns > 0 && output.rows > 0 && (rows, columns) != self.screen().size() {
             let cells = 4 * usize::from(columns.get()) * usize::from(rows.get());
             // The next output has the size too.
-            if self.affords(cells + self.parser.callbacks().bytes) {
+            if self.affords(cells) {
                 self.resize(output.columns, output.rows);
             }
         }
@@ -238,15 +223,21 @@ impl Terminal {
         std::mem::take(&mut self.answers)
     }
 
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         let more = CELLS_PER_PIECE + bytes.len().saturating_mul(CELLS_PER_BYTE);
         self.cells = self.cells.saturating_add(more).min(CELLS_SAVED);
-        while let Some(piece) = self.lexer.next(&mut bytes) {
-            match piece {
-                Piece::Text(text) => self.text(text),
-                Piece::Sequence => self.sequence(),
+        let mut joined = std::mem::take(&mut self.pending);
+        if !joined.is_empty() {
+            joined.extend_from_slice(bytes);
+        }
+        let mut rest = if joined.is_empty() { bytes } else { &joined };
+        while let Some(part) = lex::next(&mut rest) {
+            match part {
+                Part::Text(text) => self.text(text),
+                Part::Sequence(sequence) => self.sequence(&sequence),
             }
         }
+        self.pending = lex::pending(rest).to_vec();
     }
 
     /// Takes the cells from those that sequences may still change; whether there are enough.
@@ -257,7 +248,7 @@ impl Terminal {
         left.is_some()
     }
 
-    /// Changes the size. The lines of the primary screen and above it are wrapped again, so that nothing is cut off.
+    /// Changes the size. If there are fewer columns, the lines of the primary screen before the cursor's go above it, whole.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         let [rows, columns] = nonzero(columns, rows);
         let (_, before) = self.screen().size();
@@ -265,149 +256,77 @@ impl Terminal {
             return;
         }
         let alternate = self.screen().alternate_screen();
-        // Reset the count of lines above. Otherwise a higher screen would begin with that many empty lines.
-        self.parser.process(b"\x1b[?47l\x1b[3J");
-        match before == columns {
-            true => self.parser.set_size(rows, columns),
-            false => self.rewrap(rows, columns),
+        self.parser.process(b"\x1b[?47l");
+        let (row, column) = self.screen().cursor_position();
+        if columns < before && row > 0 {
+            // The alternate screen's program returns to the saved cursor.
+            let attributes = self.screen().attributes_formatted();
+            let moved = format!("\x1b[r\x1b[{row}S\x1b[1;{}H\x1b[m\x1b7{attributes}", column + 1);
+            self.parser.process(moved.as_bytes());
         }
+        // Reset the count of lines above. Otherwise a higher screen would begin with that many empty lines.
+        self.parser.process(b"\x1b[3J");
+        self.parser.set_size(rows, columns);
         if alternate {
             self.parser.process(b"\x1b[?47h");
         }
     }
 
-    fn rewrap(&mut self, rows: NonZeroU16, columns: NonZeroU16) {
-        let screen = self.screen();
-        let (row, column) = screen.cursor_position();
-        let attributes = screen.attributes_formatted();
-        let is_blank = |column: &u16| {
-            let cell = screen.cell(row, *column);
-            cell.is_some_and(|cell| !cell.has_contents() && !cell.is_wide_continuation())
-        };
-        let after_text = (0..column).rev().take_while(is_blank).count();
-        let mut all = captured(screen, b"");
-        let mut before = captured(screen, b"\x1b[m\x1b[J");
-        before.truncate(usize::from(row) + 1);
-        let used = all.iter().rposition(|line| !line.text.is_empty()).map_or(0, |at| at + 1);
-        all.truncate(used.max(before.len()));
-        // The last line above may continue on the screen.
-        let begun = self.wrap_above(columns.get());
-        let before = begun.clone() + &joined(before) + &"\x1b[C".repeat(after_text);
-        let mut until_cursor = Terminal::sized((columns.get(), rows.get()), usize::MAX);
-        until_cursor.parser.process(before.as_bytes());
-        self.parser.process(b"\x1b[m\x1b[r\x1b[H\x1b[2J");
-        self.parser.set_size(rows, columns);
-        let above = self.parser.callbacks().scrolled();
-        self.parser.process((begun + &joined(all)).as_bytes());
-        let scrolled = self.parser.callbacks().scrolled() - above;
-        let (row, column) = until_cursor.screen().cursor_position();
-        let row = (u64::from(row) + until_cursor.parser.callbacks().scrolled()).saturating_sub(scrolled);
-        // Only the character of the last column moves the cursor beyond it.
-        if (row, column) != (u64::from(self.screen().cursor_position().0), self.screen().cursor_position().1) {
-            self.parser.process(format!("\x1b[{};{}H", row + 1, column + 1).as_bytes());
-        }
-        self.parser.process(attributes.as_bytes());
-    }
-
-    /// Wraps the lines above the screen at this many columns. Returns the last one instead if it continues on the screen.
-    fn wrap_above(&mut self, columns: u16) -> String {
-        let scrollback = self.parser.callbacks_mut();
-        let lines = std::mem::take(&mut scrollback.lines);
-        scrollback.bytes = 0;
-        let mut begun = String::new();
-        for line in lines {
-            if begun.is_empty() && !line.wrapped && fits(&line.text, columns) {
-                scrollback.push(line);
-                continue;
-            }
-            begun.push_str(&line.text);
-            begun.push_str("\x1b[m");
-            if !line.wrapped {
-                wrapped(&std::mem::take(&mut begun), columns).into_iter().for_each(|line| scrollback.push(line));
-            }
-        }
-        begun
-    }
-
     fn text(&mut self, text: &[u8]) {
-        if self.partial.is_empty() {
-            return self.whole(text);
+        let text = String::from_utf8_lossy(text);
+        self.last = text.chars().next_back().filter(|last| !last.is_control());
+        if text.is_ascii() && !self.graphics.contains(&true) && !text.contains(['\x0e', '\x0f']) {
+            return self.parser.process(text.as_bytes());
         }
-        // At most three more bytes belong to the character.
-        let (head, rest) = text.split_at(text.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count());
-        let mut partial = std::mem::take(&mut self.partial);
-        partial.extend_from_slice(head);
-        self.whole(&partial);
-        if !rest.is_empty() {
-            // If the character is still incomplete, it is invalid.
-            if !std::mem::take(&mut self.partial).is_empty() {
-                self.last = None;
-            }
-            self.whole(rest);
-        }
-    }
-
-    /// Prints text that begins with a character, and keeps an incomplete character at its end.
-    fn whole(&mut self, text: &[u8]) {
-        let (text, partial) = text.split_at(text.len() - partial_len(text));
-        self.partial = partial.to_vec();
-        if text.is_empty() {
-            return;
-        }
-        let plain = !self.graphics.contains(&true) && !self.shifted && memchr::memchr2(0x0e, 0x0f, text).is_none();
-        match plain {
-            true => self.print(text),
-            false => self.special(text),
-        }
-    }
-
-    fn print(&mut self, text: &[u8]) {
-        if let Some(end) = text.utf8_chunks().last() {
-            let last = end.valid().chars().last().filter(|last| !last.is_control());
-            self.last = last.filter(|_| end.invalid().is_empty());
-        }
-        // This character would widen a cell that is already drawn, which vt100 does not support. It is invisible in any case.
-        match memchr::memmem::find(text, EMOJI).is_some() {
-            false => self.parser.process(text),
-            true => self.parser.process(String::from_utf8_lossy(text).replace('\u{fe0f}', "").as_bytes()),
-        }
-    }
-
-    /// Prints text that may use the special graphics set, which draws lines.
-    fn special(&mut self, text: &[u8]) {
-        let mut out = Vec::with_capacity(text.len());
-        for byte in text {
-            self.shifted = (self.shifted || *byte == 0x0e) && *byte != 0x0f;
-            match byte {
-                b'`'..=b'~' if self.graphics[usize::from(self.shifted)] => {
-                    let at = usize::from(byte - b'`');
-                    let letter = GRAPHICS.chars().nth(at).unwrap_or(' ');
-                    out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        let mut out = String::with_capacity(text.len());
+        for letter in text.chars() {
+            match letter {
+                '\x0e' | '\x0f' => self.shifted = letter == '\x0e',
+                '`'..='~' if self.graphics[usize::from(self.shifted)] => {
+                    out.extend(GRAPHICS.chars().nth(letter as usize - usize::from(b'`')));
                 }
-                byte => out.push(*byte),
+                // It asks for the emoji form of the character before it, which would widen a cell that is already drawn. vt100 does
+                // not support that.
+                '\u{fe0f}' => {}
+                letter => out.push(letter),
             }
         }
-        self.print(&out);
+        self.parser.process(out.as_bytes());
     }
 
-    fn sequence(&mut self) {
-        let sequence = self.lexer.sequence.to_vec();
-        match sequence.as_slice() {
-            [_, b'[', parameters @ .., last] => self.control(&sequence, parameters, *last),
+    fn sequence(&mut self, sequence: &[u8]) {
+        match sequence {
+            [_, b'[', b'?', modes @ .., last @ (b'h' | b'l')] => {
+                modes.split(|byte| *byte == b';').for_each(|mode| self.mode(mode, *last));
+            }
+            [_, b'[', parameters @ .., last] => self.control(sequence, parameters, *last),
             [_, b'(', set] => self.graphics[0] = *set == b'0',
             [_, b')', set] => self.graphics[1] = *set == b'0',
             [_, b'D'] => self.parser.process(b"\n"),
             [_, b'E'] => self.parser.process(b"\r\n"),
-            [_, b'Z'] => self.answer("\x1b[?62;22c"),
             [_, b'c'] => {
                 let (columns, rows) = self.size();
-                if !self.affords(2 * usize::from(columns) * usize::from(rows)) {
-                    return;
+                if self.affords(2 * usize::from(columns) * usize::from(rows)) {
+                    (self.graphics, self.shifted, self.last) = ([false; 2], false, None);
+                    self.parser.process(sequence);
                 }
-                (self.graphics, self.shifted, self.last) = ([false; 2], false, None);
-                self.parser.process(&sequence);
             }
-            _ => self.parser.process(&sequence),
+            _ => self.parser.process(sequence),
+        }
+    }
+
+    /// Sets (`h`) or resets (`l`) a private mode.
+    fn mode(&mut self, mode: &[u8], last: u8) {
+        let Some(mode) = std::str::from_utf8(mode).ok().and_then(|mode| mode.parse::<u16>().ok()) else { return };
+        let (columns, rows) = self.size();
+        let (is_set, last) = (last == b'h', char::from(last));
+        match mode {
+            // Origin mode.
+            6 => {}
+            1049 if is_set && !self.affords(usize::from(columns) * usize::from(rows) / ERASED) => {}
+            1047 => self.parser.process(format!("\x1b[?47{last}").as_bytes()),
+            1048 => self.parser.process(if is_set { b"\x1b7" } else { b"\x1b8" }),
+            _ => self.parser.process(format!("\x1b[?{mode}{last}").as_bytes()),
         }
     }
 
@@ -419,13 +338,9 @@ impl Terminal {
         let (width, height, count) = (usize::from(columns), usize::from(rows), usize::from(number()));
         let cells = match last {
             b'L' | b'M' | b'S' | b'T' => count.min(height) * width,
-            b'@' | b'P' => width,
-            b'X' => count.min(width),
             // A character is more work than a cell.
             b'b' => count.min(width) * 8,
-            b'K' => width / ERASED,
             b'J' => width * height / ERASED,
-            b'h' => parameters.windows(4).filter(|mode| mode == b"1049").count() * width * height / ERASED,
             _ => 0,
         };
         if !self.affords(cells) {
@@ -433,14 +348,13 @@ impl Terminal {
         }
         match (parameters, last) {
             ([b'0'..=b'9', ..] | [], b'b') => {
-                let repeated = self.last.map(|last| last.to_string().repeat(number().min(columns).into()));
-                self.print(repeated.unwrap_or_default().as_bytes());
+                let repeated = self.last.map(|last| last.to_string().repeat(count.min(width)));
+                self.text(repeated.unwrap_or_default().as_bytes());
             }
             ([] | b"0", b'c') => self.answer("\x1b[?62;22c"),
             (b">" | b">0", b'c') => self.answer("\x1b[>0;0;0c"),
             (b"5", b'n') => self.answer("\x1b[0n"),
             (b"6", b'n') => self.answer(&format!("\x1b[{};{}R", row + 1, column.min(columns - 1) + 1)),
-            (b"?6", b'n') => self.answer(&format!("\x1b[?{};{}R", row + 1, column.min(columns - 1) + 1)),
             (b"18", b't') => self.answer(&format!("\x1b[8;{rows};{columns}t")),
             ([], b's') => self.parser.process(b"\x1b7"),
             ([], b'u') => self.parser.process(b"\x1b8"),
@@ -448,20 +362,6 @@ impl Terminal {
                 let back = column.div_ceil(8).saturating_sub(number()) * 8;
                 self.parser.process(format!("\x1b[{}G", back + 1).as_bytes());
             }
-            ([b'0'..=b'9', ..] | [], b'I') => {
-                let tabs = usize::from(number().min(columns / 8 + 1));
-                self.parser.process("\t".repeat(tabs).as_bytes());
-            }
-            // A count beyond the screen would have the same effect, but cost more.
-            (_, b'S' | b'T' | b'L' | b'M' | b'@' | b'P' | b'X')
-                if parameters.iter().all(|byte| (b'0'..=b';').contains(byte)) =>
-            {
-                let most = number().min(rows.max(columns));
-                self.parser.process(format!("\x1b[{most}{}", char::from(last)).as_bytes());
-            }
-            (b"?1047", b'h' | b'l') => self.parser.process(&[b"\x1b[?47".as_slice(), &[last]].concat()),
-            (b"?1048", b'h') => self.parser.process(b"\x1b7"),
-            (b"?1048", b'l') => self.parser.process(b"\x1b8"),
             // The lines above are kept.
             (b"3", b'J') => {}
             _ => self.parser.process(sequence),
@@ -496,8 +396,6 @@ impl Terminal {
             screen.push_str(if graphics { ["\x1b(0", "\x1b)0"][at] } else { "" });
         }
         screen.push_str(if self.shifted { "\x0e" } else { "" });
-        let mut pending = self.partial.clone();
-        pending.extend_from_slice(self.lexer.pending());
         let last = self.last.map_or(0, u32::from);
         let Scrollback { dropped, .. } = *self.parser.callbacks();
         TerminalState {
@@ -506,7 +404,7 @@ impl Terminal {
             above: above.into_bytes(),
             dropped,
             screen: screen.into_bytes(),
-            pending,
+            pending: self.pending.clone(),
             last,
             missing: self.missing,
         }
@@ -517,19 +415,14 @@ impl Terminal {
         let mut terminal = Terminal::recorded();
         terminal.resize(state.columns, state.rows);
         terminal.feed(&state.screen);
-        let (columns, _) = terminal.size();
         let scrollback = terminal.parser.callbacks_mut();
         (scrollback.lines, scrollback.bytes) = (VecDeque::new(), 0);
         for line in String::from_utf8_lossy(&state.above).split_inclusive(['\n', '\r']) {
-            let text = line.trim_end_matches(['\n', '\r']);
-            let continues = line.ends_with('\r');
-            if fits(text, columns) {
-                scrollback.push(Above { text: text.into(), wrapped: continues });
-                continue;
+            let mut text = line.trim_end_matches(['\n', '\r']).to_owned();
+            if !has_only_looks(&text) {
+                text.retain(|letter| !letter.is_control());
             }
-            let mut lines = wrapped(text, columns);
-            lines.iter_mut().last().into_iter().for_each(|line| line.wrapped = continues);
-            lines.into_iter().for_each(|line| scrollback.push(line));
+            scrollback.push(Above { text: text.into(), wrapped: line.ends_with('\r') });
         }
         scrollback.dropped = state.dropped;
         terminal.feed(&state.pending);
@@ -542,58 +435,35 @@ impl Terminal {
     fn grids(&self) -> String {
         let mut parser = parser(self.size(), ());
         self.screen().clone_into(parser.screen_mut());
-        let ways = ["\x1b[?47l", "\x1b[?47h"];
-        let shown = usize::from(self.screen().alternate_screen());
+        let ways = match self.screen().alternate_screen() {
+            true => ["\x1b[?47l", "\x1b[?47h"],
+            false => ["\x1b[?47h", "\x1b[?47l"],
+        };
         let mut out = String::new();
-        for (at, way) in [(1 - shown, ways[1 - shown]), (shown, ways[shown])] {
+        for way in ways {
             parser.process(way.as_bytes());
             out.push_str(way);
-            out.push_str(&grid(parser.screen(), at == shown));
+            out.push_str(&grid(parser.screen()));
         }
         out.push_str(&self.screen().input_mode_formatted());
         out
     }
 }
 
-/// Whether a line above the screen is plain text that certainly fits into this many columns.
-fn fits(text: &str, columns: u16) -> bool {
-    text.len() <= columns.into() && text.bytes().all(|byte| (b' '..0x7f).contains(&byte))
+/// Whether the only control characters of a text are those of SGR sequences.
+fn has_only_looks(text: &str) -> bool {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default();
+    let rest = |part: &str| {
+        let (look, rest) = part.strip_prefix('[')?.split_once('m')?;
+        look.bytes().all(|byte| matches!(byte, b'0'..=b';')).then(|| rest.to_owned())
+    };
+    let plain = |text: &str| !text.contains(char::is_control);
+    plain(first) && parts.all(|part| rest(part).is_some_and(|rest| plain(&rest)))
 }
 
-/// The rows of a line in this many columns.
-fn wrapped(line: &str, columns: u16) -> VecDeque<Above> {
-    let mut terminal = Terminal::sized((columns, 2), usize::MAX);
-    terminal.feed(line.as_bytes());
-    let mut rows = captured(terminal.screen(), b"");
-    rows.truncate(usize::from(terminal.screen().cursor_position().0) + 1);
-    let scrollback = terminal.parser.callbacks_mut();
-    scrollback.lines.append(&mut rows);
-    std::mem::take(&mut scrollback.lines)
-}
-
-/// The rows of a screen after some further output.
-fn captured(screen: &vt100::Screen, output: &[u8]) -> VecDeque<Above> {
-    let (rows, columns) = screen.size();
-    let mut parser = parser((columns.get(), rows.get()), Scrollback::new(usize::MAX));
-    screen.clone_into(parser.screen_mut());
-    parser.process(output);
-    parser.process(format!("\x1b[r\x1b[{rows}S").as_bytes());
-    std::mem::take(&mut parser.callbacks_mut().lines)
-}
-
-/// The output that writes rows from the first column on.
-fn joined(rows: VecDeque<Above>) -> String {
-    let (mut out, mut ended) = (String::new(), false);
-    for row in rows {
-        out.push_str(if std::mem::replace(&mut ended, !row.wrapped) { "\r\n" } else { "" });
-        out.push_str(&row.text);
-        out.push_str("\x1b[m");
-    }
-    out
-}
-
-/// The output that draws the visible screen: its cells, its saved cursor and its margins.
-fn grid(screen: &vt100::Screen, shown: bool) -> String {
+/// The output that draws the visible screen: its saved cursor, its cells and its margins.
+fn grid(screen: &vt100::Screen) -> String {
     let (rows, columns) = screen.size();
     let after = |sequence: &str| {
         let mut parser = parser((columns.get(), rows.get()), ());
@@ -601,76 +471,19 @@ fn grid(screen: &vt100::Screen, shown: bool) -> String {
         parser.process(sequence.as_bytes());
         parser.screen().clone()
     };
-    let mut out = String::new();
-    let at = |out: &mut String, (row, column): (u16, u16)| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "\x1b[{};{}H", row + 1, column + 1);
-    };
     let saved = after("\x1b8");
-    out.push_str(if has_origin(&saved) { "\x1b[?6h" } else { "\x1b[?6l" });
-    out.push_str(&saved.attributes_formatted());
-    at(&mut out, saved.cursor_position());
-    if saved.cursor_position().1 >= columns.get() {
-        // Only a character moves the cursor beyond the last column.
-        out.push(' ');
-    }
-    out.push_str("\x1b7\x1b[?6l");
+    let (row, column) = saved.cursor_position();
+    // Only a character moves the cursor beyond the last column.
+    let beyond = if column >= columns.get() { " " } else { "" };
+    let saved = format!("{}\x1b[{};{}H{beyond}\x1b7\x1b[r", saved.attributes_formatted(), row + 1, column + 1);
+    // In origin mode, positions count from the upper margin, and end at the lower one.
     let (top, _) = after("\x1b[?6h").cursor_position();
     let (bottom, _) = after("\x1b[?6h\x1b[9999;1H").cursor_position();
-    out.push_str("\x1b[r");
-    out.push_str(&screen.contents_formatted());
-    if (top, bottom + 1) != (0, rows.get()) {
-        // Setting the margins moves the cursor. The last cell of a row may be drawn again, so later attributes are reset for it.
-        let _ = write!(out, "\x1b[{};{}r\x1b[m", top + 1, bottom + 1);
-        out.push_str(&screen.cursor_state_formatted());
-        out.push_str(&screen.attributes_formatted());
-    }
-    if has_origin(screen) {
-        // These sequences count from the first row, and also move outside the margins.
-        let at = |out: &mut String, column| {
-            let _ = write!(out, "\x1b[{}d\x1b[{}G", screen.cursor_position().0 + 1, column + 1);
-        };
-        let (row, column) = screen.cursor_position();
-        out.push_str("\x1b[?6h");
-        at(&mut out, column);
-        if column >= columns.get() {
-            // Only the character of the last column moves the cursor beyond it.
-            let wide = screen.cell(row, columns.get() - 1).is_some_and(vt100::Cell::is_wide_continuation);
-            let last = columns.get() - if wide { 2 } else { 1 };
-            at(&mut out, last);
-            out.push_str("\x1b[m");
-            out.extend(screen.rows_formatted(last, columns.get() - last).nth(row.into()));
-            out.push_str(&screen.attributes_formatted());
-        }
-    }
-    if shown { out } else { out + "\x1b[m" }
+    // Setting the margins moves the cursor. The last cell of a row may be drawn again, so the attributes are reset for it.
+    let margins = format!("\x1b[{};{}r\x1b[m", top + 1, bottom + 1);
+    [saved, screen.contents_formatted(), margins, screen.cursor_state_formatted(), screen.attributes_formatted()]
+        .concat()
 }
-
-/// Whether positions count from the upper margin (origin mode).
-fn has_origin(screen: &vt100::Screen) -> bool {
-    let mut parser = parser(SIZE, ());
-    screen.clone_into(parser.screen_mut());
-    let [rows, columns] = nonzero(SIZE.0, SIZE.1);
-    parser.set_size(rows, columns);
-    parser.process(b"\x1b[2;3r\x1b[1;1H");
-    parser.screen().cursor_position().0 > 0
-}
-
-/// The length of the incomplete character at the end.
-fn partial_len(text: &[u8]) -> usize {
-    let tail = text.iter().rev().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count() + 1;
-    let begins = text.len().checked_sub(tail).and_then(|at| text.get(at));
-    let wanted = match begins {
-        Some(0xc2..=0xdf) => 2,
-        Some(0xe0..=0xef) => 3,
-        Some(0xf0..=0xf4) => 4,
-        _ => 0,
-    };
-    if tail < wanted { tail } else { 0 }
-}
-
-/// The character that requests the emoji form of the character before it (U+FE0F).
-const EMOJI: &[u8] = "\u{fe0f}".as_bytes();
 
 /// The special graphics of the VT100, from `` ` `` on.
 const GRAPHICS: &str = "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·";

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Utf8 {
+pub enum Utf8 {
     Valid,
     /// Invalid bytes were replaced by U+FFFD.
     Invalid,
@@ -18,16 +18,17 @@ pub(crate) enum Utf8 {
 
 /// Writes strings from bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Strings {
+pub struct Strings {
     /// The unescaped bytes of the last string that needed an escape.
-    pub(crate) aside: Vec<u8>,
-    pub(crate) charset: Charset,
+    pub aside: Vec<u8>,
+    /// In ASCII, all other characters are escaped.
+    pub charset: Charset,
 }
 
 impl Strings {
     /// Appends a quoted string. `write` appends its bytes directly to `out`; they are copied to `aside` only if
     /// something must be escaped.
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
+    pub fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Utf8 {
         out.push(b'"');
         let start = out.len();
         write(out);
@@ -54,7 +55,7 @@ impl Strings {
 }
 
 /// A value of a report.
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
     Null,
     /// Null. In an object, the member `<key>_why` with the reason follows.
     Unknown(&'static str),
@@ -66,14 +67,17 @@ pub(crate) enum Value<'a> {
     Object(Members<'a>),
 }
 
-pub(crate) type Members<'a> = Vec<(&'static str, Value<'a>)>;
+/// The members of an object, in order.
+pub type Members<'a> = Vec<(&'static str, Value<'a>)>;
 
+/// The members of an object: `object! { "key": value, … }`.
+#[macro_export]
 macro_rules! object {
     ($($key:literal: $value:expr),* $(,)?) => {
         vec![$(($key, $crate::text::json::Value::from($value))),*]
     };
 }
-pub(crate) use object;
+pub use object;
 
 macro_rules! values {
     ($($from:ty, $value:pat => $to:expr;)*) => {
@@ -110,11 +114,11 @@ impl<'a, T: Into<Value<'a>>> FromIterator<T> for Value<'a> {
 
 impl<'a> Value<'a> {
     /// The value, or null and the reason.
-    pub(crate) fn or(value: Option<impl Into<Value<'a>>>, why: &'static str) -> Value<'a> {
+    pub fn or(value: Option<impl Into<Value<'a>>>, why: &'static str) -> Value<'a> {
         value.map_or(Value::Unknown(why), Into::into)
     }
 
-    pub(crate) fn write(&self, strings: &mut Strings, out: &mut Vec<u8>) {
+    pub fn write(&self, strings: &mut Strings, out: &mut Vec<u8>) {
         match self {
             Value::Null | Value::Unknown(_) => out.extend_from_slice(b"null"),
             Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),

@@ -130,19 +130,12 @@ fn interpreter(file: &Reader<'_>) -> Option<Interpreter> {
 pub fn machine(elf: &Elf) -> Option<&'static str> {
     Some(match (elf.machine, elf.wide, elf.little) {
         (3, ..) => "i386",
-        (8, ..) => "mips",
-        (20, ..) => "ppc",
         (21, _, true) => "ppc64le",
-        (21, ..) => "ppc64",
         (22, ..) => "s390x",
         (40, ..) => "arm",
         (62, true, _) => "x86_64",
-        (62, false, _) => "x32",
         (183, ..) => "aarch64",
         (243, true, _) => "riscv64",
-        (243, ..) => "riscv32",
-        (247, ..) => "bpf",
-        (258, ..) => "loongarch",
         _ => return None,
     })
 }

@@ -71,7 +71,6 @@ causes! {
     OtherFileSystem "other_file_system",
     NotOwner "not_owner",
     BadDescriptor "bad_descriptor",
-    NoDevice "no_device",
     NothingListens "nothing_listens",
     ListensElsewhere "listens_elsewhere",
     WrongFamily "wrong_family",

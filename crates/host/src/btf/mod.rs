@@ -10,7 +10,6 @@
 //! [include/uapi/linux/btf.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/btf.h) and
 //! [Documentation/bpf/btf.rst](https://elixir.bootlin.com/linux/v6.12/source/Documentation/bpf/btf.rst).
 
-mod bytes;
 mod names;
 mod raw;
 pub mod resolve;
@@ -19,14 +18,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use crate::mmap::Mapping;
-use bytes::Bytes;
 use names::StringTable;
 use raw::{BtfType, Member, NamedKind, TypeIndex, TypeKind, check_magic, enumerator_at, header_len, section, word};
 
@@ -84,9 +82,11 @@ pub enum BtfError {
 pub struct Damaged;
 
 pub struct Btf {
-    data: Bytes,
+    data: Vec<u8>,
     strings: Range<usize>,
     index: TypeIndex,
+    /// See [`Btf::structure`].
+    structures: OnceLock<Vec<u32>>,
 }
 
 impl Btf {
@@ -95,8 +95,7 @@ impl Btf {
             io::ErrorKind::NotFound => BtfError::NotInKernel,
             _ => BtfError::Read(error),
         };
-        let mapped = map_running().map_err(error)?;
-        Btf::of(mapped.map_or_else(|| read(Path::new(RUNNING)).map(Bytes::Read), Ok).map_err(error)?)
+        Btf::parse(read(Path::new(RUNNING)).map_err(error)?)
     }
 
     /// Reads a file of raw BTF: a copy of [`RUNNING`] from any machine.
@@ -112,10 +111,6 @@ impl Btf {
 
     /// Parses BTF and checks the headers of all types. Makes one pass, and uses at most 8 bytes of memory per type.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
-        Btf::of(Bytes::Read(data))
-    }
-
-    fn of(data: Bytes) -> Result<Btf, BtfError> {
         check_magic(&data)?;
         let header = header_len(&data)?;
         let types = section("type section", &data, header, 8)?;
@@ -123,7 +118,8 @@ impl Btf {
         if !matches!(data[strings.clone()], [0] | [0, .., 0]) {
             return Err(BtfError::Strings);
         }
-        Ok(Btf { index: TypeIndex::new(&data, types, strings.len())?, data, strings })
+        let index = TypeIndex::new(&data, types, strings.len())?;
+        Ok(Btf { index, data, strings, structures: OnceLock::new() })
     }
 
     /// The number of types including `void`. All ids are below it.
@@ -137,7 +133,7 @@ impl Btf {
     }
 
     /// The id of the function `name`. Such a function can still be inlined or not traceable. The search reads the names
-    /// of all functions (0.2 ms for 57,000). [`Btf::funcs`] finds ten in twice that time.
+    /// of all functions. [`Btf::funcs`] finds ten in the same time.
     pub fn func(&self, name: &str) -> Option<u32> {
         self.funcs(&[name])[0]
     }
@@ -227,31 +223,26 @@ impl Btf {
         table.map(|member| ((data.bit_offset + member.bit_offset) / 8, self.string(member.name))).collect()
     }
 
-    /// The largest `struct` or `union` of each name, the first of equal ones. A kernel may have several structures of
-    /// one name (in headers of drivers), and the core's are the large ones. Forward declarations have another kind.
-    pub fn structures(&self, names: &[&str]) -> Vec<Option<u32>> {
-        let mut found: Vec<Option<(u32, u32)>> = vec![None; names.len()];
-        self.each_named(NamedKind::Structures, names, |index, id, ty| {
-            if found[index].is_none_or(|(size, _)| ty.word > size) {
-                found[index] = Some((ty.word, id));
-            }
+    /// The largest `struct` or `union` of a name, the first of equal ones. A kernel may have several structures of one
+    /// name (in headers of drivers), and the core's are the large ones. Forward declarations have another kind.
+    /// The first call sorts all structures by their names.
+    pub fn structure(&self, name: &str) -> Option<u32> {
+        let sorted = self.structures.get_or_init(|| {
+            let mut ids = self.index.groups[NamedKind::Structures as usize].clone();
+            ids.sort_by_cached_key(|id| (self.name_of(*id), Reverse(self.get(*id).map(|ty| ty.word))));
+            ids
         });
-        found.into_iter().map(|best| best.map(|(_, id)| id)).collect()
+        let first = sorted.partition_point(|id| self.name_of(*id) < Some(name.as_bytes()));
+        sorted.get(first).copied().filter(|id| self.name_of(*id) == Some(name.as_bytes()))
     }
 
     fn first_of(&self, group: NamedKind, names: &[&str]) -> Vec<Option<u32>> {
         let mut found = vec![None; names.len()];
-        self.each_named(group, names, |index, id, _| _ = found[index].get_or_insert(id));
-        found
-    }
-
-    /// Calls `hit(index of the name, id, type)` for each type of a group that has one of the names, in the order of
-    /// ids.
-    fn each_named(&self, group: NamedKind, names: &[&str], mut hit: impl FnMut(usize, u32, BtfType)) {
         let names = StringTable::new(names);
         for (id, ty) in self.group(group) {
-            names.find(self.strings(), ty.name, |index| hit(index, id, ty));
+            names.find(self.strings(), ty.name, |index| _ = found[index].get_or_insert(id));
         }
+        found
     }
 
     /// Calls `hit(index of the name, id of the enumeration, the enumeration, index in it)` for each enumerator that has one of the
@@ -329,21 +320,6 @@ impl Btf {
         word(&self.data, at)
     }
 }
-
-/// Maps the BTF of the running kernel, which takes less time than copying it. `None` if it can only be read.
-fn map_running() -> io::Result<Option<Bytes>> {
-    let file = File::open(RUNNING)?;
-    let len = file.metadata()?.len();
-    let sysfs = rustix::fs::fstatfs(&file).is_ok_and(|found| found.f_type == SYSFS);
-    if !sysfs || len > LARGEST as u64 {
-        return Ok(None);
-    }
-    // 6.16+ ([`btf_sysfs_vmlinux_mmap`](https://elixir.bootlin.com/linux/v6.16/source/kernel/bpf/sysfs_btf.c)).
-    Ok(Mapping::private(file.as_fd(), len as usize).ok().map(Bytes::Mapped))
-}
-
-/// `SYSFS_MAGIC` (include/uapi/linux/magic.h).
-const SYSFS: rustix::fs::FsWord = 0x6265_6572;
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;

@@ -186,10 +186,7 @@ impl Btf {
 
     /// Resolves every field of [`FIELDS`] and every constant of [`KernelConsts`].
     pub fn resolve(&self) -> Resolved {
-        let names: Vec<&str> = FIELDS.iter().map(|(_, spec)| spec.structure).collect();
-        let structures = self.structures(&names);
-        let decisions: Vec<Decision> =
-            FIELDS.iter().zip(structures).map(|((field, spec), id)| self.decide(*field, *spec, id)).collect();
+        let decisions: Vec<Decision> = FIELDS.iter().map(|(field, spec)| self.decide(*field, *spec)).collect();
         let mut offsets = [ABSENT; FIELD_COUNT];
         for (offset, decision) in offsets.iter_mut().zip(&decisions) {
             *offset = decision.offset();
@@ -216,7 +213,8 @@ impl Btf {
         ])
     }
 
-    fn decide(&self, field: Field, spec: FieldSpec, structure: Option<u32>) -> Decision {
+    fn decide(&self, field: Field, spec: FieldSpec) -> Decision {
+        let structure = self.structure(spec.structure);
         let place = structure.ok_or(Absence::NoStructure).and_then(|id| self.first_path(id, spec.members));
         Decision { field, spec, structure, place }
     }

@@ -63,14 +63,14 @@ impl Kept<'_> {
 
     /// Keeps the structures that are needed for more than offsets.
     fn structures(&mut self) {
-        self.btf.structures(TYPES).into_iter().flatten().for_each(|id| self.add(id));
+        TYPES.iter().filter_map(|name| self.btf.structure(name)).for_each(|id| self.add(id));
         iter::once(MAY_GOTO_MEMBER)
             .chain(NETLINK_SENDER_MEMBERS)
             .for_each(|(structure, member)| self.member(structure, member));
     }
 
     fn member(&mut self, structure: &str, member: &str) {
-        let Some(id) = self.btf.structures(&[structure])[0] else { return };
+        let Some(id) = self.btf.structure(structure) else { return };
         self.add(id);
         let Ok(place) = self.btf.first_path(id, &[member]) else { return };
         for step in &place.steps {

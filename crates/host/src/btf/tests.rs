@@ -65,7 +65,7 @@ impl Builder {
 type Found = Result<(usize, u32, Option<u8>, Option<u32>), Absence>;
 
 fn check_path(btf: &Btf, structure: &str, paths: &[&str], expected: Found) {
-    let id = btf.structures(&[structure])[0].expect("the structure is there");
+    let id = btf.structure(structure).expect("the structure is there");
     let found = btf.first_path(id, paths).map(|p| (p.alternate, p.bit_offset, p.width, p.size));
     assert_eq!(found, expected, "{structure} {paths:?}");
 }

@@ -52,7 +52,8 @@ mod seccomp {
 }
 mod landlock;
 mod shipper;
-mod trial;
+#[cfg(test)]
+mod tests;
 
 use super::invoker::Invoker;
 pub use capabilities::hold;
@@ -66,7 +67,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-pub use trial::{Threads, Trial};
 
 /// The user and group id of a trace that root started. `systemd` and Debian assign no ids from 65520 to 65533.
 pub const USER: u32 = 65_529;
@@ -99,17 +99,6 @@ pub enum Role {
     Sockets,
 }
 
-/// The roles, each with the names of its threads. `doctor` reports what they can do.
-pub(crate) const ROLES: [(&str, Role); 7] = [
-    ("main", Role::Main { signals: false, command: None }),
-    ("main, with a COMMAND or a screen", Role::Main { signals: true, command: None }),
-    ("source, symbols", Role::Recorder { inspector: None }),
-    ("streams", Role::Streams),
-    ("scan, lookups, why, cgroups, containers", Role::Reader),
-    ("inspector", Role::Inspector),
-    ("inspector: sockets", Role::Sockets),
-];
-
 /// The capabilities of a trace between the attach and the start of its threads.
 pub const STARTING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH
     .union(CapabilitySet::KILL)
@@ -136,11 +125,6 @@ impl Role {
             // The sockets are opened in each network namespace.
             Role::Sockets => Has::SYS_ADMIN,
         }
-    }
-
-    /// Whether the role needs the right to read all files: /proc of others, bpffs.
-    const fn reads_all(self) -> bool {
-        matches!(self, Role::Reader | Role::Inspector)
     }
 }
 
@@ -169,9 +153,16 @@ pub fn enter(role: Role) -> io::Result<Enforced> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Enforced {
     /// Whether the role can write only in its own place (Landlock).
-    pub(crate) writes: bool,
+    pub writes: bool,
     /// Whether the role can make only its own system calls (seccomp).
-    pub(crate) calls: bool,
+    pub calls: bool,
+}
+
+/// What this kernel would enforce on the main thread of a trace, and that thread's user id, for `doctor`.
+pub fn trial() -> io::Result<(Enforced, u32)> {
+    let enter = || Ok((enter(Role::Main { signals: false, command: None })?, rustix::process::geteuid().as_raw()));
+    let thread = std::thread::Builder::new().spawn(enter)?;
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread failed")))
 }
 
 /// Blocks the signals that are sent to the process. Their handlers signal the COMMAND, and only the role of the main
@@ -189,7 +180,7 @@ fn leave_signals_to_main() -> io::Result<()> {
 }
 
 /// Takes the ids of the user who typed sudo, without capabilities, for the calling thread.
-pub fn enter_user(Invoker { uid, gid, groups, .. }: &Invoker) -> io::Result<()> {
+fn enter_user(Invoker { uid, gid, groups, .. }: &Invoker) -> io::Result<()> {
     hold_as(Some((*uid, *gid, groups)), CapabilitySet::empty())
 }
 
@@ -303,118 +294,4 @@ impl Spawner {
 
 fn gone() -> io::Error {
     io::Error::other("the thread has ended")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::Machine;
-    use tracetui_shared::id::{Gid, Uid};
-
-    /// The lines of /proc/thread-self/status after `act`. It runs on its own thread, because the effect is permanent.
-    fn status_after(act: impl FnOnce() -> io::Result<()> + Send + 'static) -> String {
-        let thread = std::thread::spawn(|| {
-            act().expect("rights can always be given up");
-            std::fs::read_to_string("/proc/thread-self/status").expect("readable")
-        });
-        thread.join().expect("no panic")
-    }
-
-    fn line<'a>(status: &'a str, name: &str) -> &'a str {
-        status.lines().find_map(|line| line.strip_prefix(name)).expect("a line").trim()
-    }
-
-    fn hex(status: &str, name: &str) -> u64 {
-        u64::from_str_radix(line(status, name), 16).expect("hex")
-    }
-
-    #[test]
-    fn a_thread_has_only_what_its_role_takes() {
-        let had = Machine::read().capabilities.expect("readable").bits();
-        for role in [
-            Role::Main { signals: false, command: None },
-            Role::Recorder { inspector: None },
-            Role::Reader,
-            Role::Inspector,
-        ] {
-            let status = status_after(move || enter(role).map(drop));
-            assert_eq!(hex(&status, "CapEff:"), had & role.capabilities().bits(), "{role:?}");
-            assert_eq!(hex(&status, "CapPrm:") & !role.capabilities().bits(), 0);
-            assert_eq!((hex(&status, "CapInh:"), line(&status, "NoNewPrivs:")), (0, "1"));
-        }
-        let thread = std::thread::spawn(|| {
-            let enforced = enter(Role::Main { signals: true, command: None }).expect("rights can always be given up");
-            // Starting a thread is still allowed.
-            std::thread::spawn(|| ()).join().expect("no panic");
-            (enforced.calls, std::process::Command::new("true").spawn().err().and_then(|error| error.raw_os_error()))
-        });
-        let (restricted, error) = thread.join().expect("no panic");
-        assert_eq!(error, restricted.then_some(libc::EPERM));
-    }
-
-    #[test]
-    fn root_is_given_up_by_one_thread() {
-        if !rustix::process::geteuid().is_root() {
-            return crate::not_checked("it needs root");
-        }
-        let status = status_after(|| enter(Role::Main { signals: false, command: None }).map(drop));
-        let four = |id: u32| [id; 4].map(|id| id.to_string()).join("\t");
-        assert_eq!((line(&status, "Uid:"), line(&status, "Gid:")), (four(USER).as_str(), four(USER).as_str()));
-        assert_eq!(line(&status, "Groups:"), "");
-        assert!(rustix::process::geteuid().is_root(), "this thread still is root");
-    }
-
-    #[test]
-    fn sockets_are_opened_for_two_protocols_by_one_role() {
-        let opens = |role| {
-            let opened = |protocol| {
-                // SAFETY: numbers only. A descriptor that is returned belongs to nothing else.
-                let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
-                // SAFETY: as above.
-                fd >= 0 && unsafe { libc::close(fd) } == 0
-            };
-            let thread = std::thread::spawn(move || {
-                let enforced = enter(role).expect("rights can always be given up");
-                let all = [libc::NETLINK_ROUTE, libc::NETLINK_SOCK_DIAG, libc::NETLINK_AUDIT].map(opened);
-                (enforced.calls, all)
-            });
-            thread.join().expect("no panic")
-        };
-        let (restricted, opened) = opens(Role::Sockets);
-        if !restricted {
-            return crate::not_checked("this kernel has no seccomp filters");
-        }
-        assert_eq!(opened, [true, true, false]);
-        assert_eq!(opens(Role::Reader).1, [false; 3]);
-    }
-
-    #[test]
-    fn files_are_created_as_the_invoker() {
-        if !rustix::process::geteuid().is_root() {
-            return crate::not_checked("it needs root");
-        }
-        let invoker = Invoker {
-            uid: Uid(1234),
-            gid: Gid(1235),
-            groups: vec![1236],
-            name: "ana".into(),
-            home: "/home/ana".into(),
-        };
-        let status = status_after(move || enter_files(Some(&invoker), FileAccess::Read));
-        assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t1234"));
-        assert_eq!(line(&status, "Gid:"), format!("{USER}\t{USER}\t{USER}\t1235"));
-        assert_eq!((line(&status, "Groups:"), hex(&status, "CapPrm:")), ("1236", 0));
-        // Root needs a capability only for directories of others.
-        let (own, of_another) =
-            (std::env::temp_dir(), std::env::temp_dir().join(format!("ana-{}", std::process::id())));
-        std::fs::create_dir(&of_another).expect("room");
-        std::os::unix::fs::chown(&of_another, Some(1234), None).expect("root");
-        let overrides = CapabilitySet::DAC_OVERRIDE.bits();
-        for (dir, kept) in [(own, 0), (of_another.clone(), overrides)] {
-            let status = status_after(move || enter_files(None, FileAccess::Create(&[&dir])));
-            assert_eq!(line(&status, "Uid:"), format!("{USER}\t{USER}\t{USER}\t0"));
-            assert_eq!((hex(&status, "CapEff:"), hex(&status, "CapPrm:")), (kept, kept));
-        }
-        let _ = std::fs::remove_dir(of_another);
-    }
 }

@@ -22,152 +22,64 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-/// The calls of every thread: memory, time, locks, waiting, descriptors, and reading files.
-const EVERYWHERE: &[c_long] = &[
-    libc::SYS_read,
-    libc::SYS_readv,
-    libc::SYS_pread64,
-    libc::SYS_write,
-    libc::SYS_writev,
-    libc::SYS_pwrite64,
-    libc::SYS_lseek,
-    libc::SYS_close,
-    libc::SYS_dup,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlinkat,
-    libc::SYS_getdents64,
-    libc::SYS_getcwd,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_brk,
-    libc::SYS_futex,
-    libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_membarrier,
-    libc::SYS_set_robust_list,
-    libc::SYS_get_robust_list,
-    libc::SYS_set_tid_address,
-    libc::SYS_rseq,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_restart_syscall,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getegid,
-    libc::SYS_getpriority,
-    libc::SYS_getrusage,
-    libc::SYS_sysinfo,
-    libc::SYS_uname,
-    libc::SYS_getrandom,
-    libc::SYS_capget,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_getres,
-    libc::SYS_gettimeofday,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_ppoll,
-    libc::SYS_epoll_pwait,
+/// A list of system calls by name.
+macro_rules! calls {
+    ($($name:ident)*) => { &[$(libc::$name),*] };
+}
+
+/// The calls of every thread: memory, time, locks, waiting, open descriptors, and metadata of files.
+const EVERYWHERE: &[c_long] = calls![
+    SYS_read SYS_readv SYS_pread64 SYS_write SYS_writev SYS_pwrite64 SYS_lseek SYS_close SYS_dup
+    SYS_fsync SYS_fdatasync SYS_ftruncate SYS_flock SYS_pipe2 SYS_eventfd2 SYS_recvfrom SYS_shutdown
+    SYS_fstat SYS_newfstatat SYS_statx SYS_statfs SYS_fstatfs SYS_faccessat SYS_faccessat2 SYS_readlinkat
+    SYS_getdents64 SYS_getcwd SYS_munmap SYS_mremap SYS_brk SYS_futex SYS_membarrier
+    SYS_sched_yield SYS_sched_getaffinity SYS_getpriority SYS_getrusage SYS_sysinfo SYS_uname SYS_getrandom
+    SYS_set_robust_list SYS_get_robust_list SYS_set_tid_address SYS_rseq
+    SYS_exit SYS_exit_group SYS_restart_syscall SYS_wait4 SYS_waitid
+    SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sigaltstack
+    SYS_getpid SYS_gettid SYS_getpgid SYS_getsid SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_capget
+    SYS_clock_gettime SYS_clock_getres SYS_gettimeofday SYS_nanosleep SYS_clock_nanosleep
+    SYS_ppoll SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait
     // Other filters make these fail, except to start a thread.
-    libc::SYS_clone3,
-    libc::SYS_clone,
-    libc::SYS_openat2,
+    SYS_clone3 SYS_clone SYS_openat2
 ];
 
 #[cfg(target_arch = "x86_64")]
-const EVERYWHERE_HERE: &[c_long] = &[
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_access,
-    libc::SYS_readlink,
-    libc::SYS_poll,
-    libc::SYS_epoll_wait,
-    libc::SYS_time,
-    libc::SYS_fork,
-    libc::SYS_vfork,
+const EVERYWHERE_HERE: &[c_long] = calls![
+    SYS_stat SYS_lstat SYS_access SYS_readlink SYS_poll SYS_epoll_wait SYS_time SYS_getpgrp SYS_fork SYS_vfork
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const EVERYWHERE_HERE: &[c_long] = &[];
 
-/// The calls for job control, the key stream, the COMMAND, and open files.
-const EVENTS: &[c_long] = &[
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_eventfd2,
-    libc::SYS_pipe2,
-    // Signals arrive through a pair of sockets.
-    libc::SYS_recvfrom,
-    libc::SYS_shutdown,
-    libc::SYS_getpgid,
-    libc::SYS_getsid,
-    libc::SYS_wait4,
-    libc::SYS_waitid,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_ftruncate,
-    libc::SYS_flock,
-];
-#[cfg(target_arch = "x86_64")]
-const EVENTS_HERE: &[c_long] = &[libc::SYS_getpgrp];
-#[cfg(not(target_arch = "x86_64"))]
-const EVENTS_HERE: &[c_long] = &[];
-
-/// The calls of [`super::enter_shipper`]: sockets that connect, an event loop, and files of its directories.
-const SHIPPER: &[c_long] = &[
-    libc::SYS_connect,
-    // The C library binds the netlink socket, and sockets without a port.
-    libc::SYS_bind,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
-    libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_shutdown,
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_eventfd2,
-    libc::SYS_mkdirat,
-    libc::SYS_linkat,
-    libc::SYS_unlinkat,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_ftruncate,
+/// Further calls of [`super::enter_shipper`]: sockets that connect, and files of its directories. The C library binds the netlink
+/// socket, and sockets without a port.
+const SHIPPER: &[c_long] = calls![
+    SYS_connect SYS_bind SYS_getsockname SYS_getpeername SYS_getsockopt SYS_setsockopt
+    SYS_sendto SYS_sendmsg SYS_sendmmsg SYS_recvmsg
+    SYS_mkdirat SYS_linkat SYS_unlinkat SYS_renameat SYS_renameat2
 ];
 
-/// Commands of fcntl(2) that every thread may use.
-const DESCRIPTORS: &[u64] = &[
-    libc::F_DUPFD as u64,
-    libc::F_DUPFD_CLOEXEC as u64,
-    libc::F_GETFD as u64,
-    libc::F_SETFD as u64,
-    libc::F_GETFL as u64,
+/// The commands of fcntl(2): descriptors, modes, and the lock of a recording, to take or to see. No leases, signal owners or seals.
+const DESCRIPTORS: [libc::c_int; 8] = [
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+    libc::F_OFD_SETLK,
+    libc::F_OFD_GETLK,
 ];
 
-/// Further commands, for threads that work with files: modes, and the lock of a recording, to take or to see.
-const DESCRIPTIONS: &[u64] = &[libc::F_SETFL as u64, libc::F_OFD_SETLK as u64, libc::F_OFD_GETLK as u64];
-
-/// The ioctl(2) requests for terminals: read and set modes and sizes, read the foreground job.
-const TERMINAL: &[u64] = &[
+/// The requests of ioctl(2): descriptors; terminals: read and set modes and sizes, read the foreground job.
+const REQUESTS: &[u64] = &[
+    libc::FIOCLEX as u64,
+    libc::FIONCLEX as u64,
+    libc::FIONBIO as u64,
+    libc::FIONREAD as u64,
+    libc::TCGETS as u64,
     libc::TCSETS as u64,
     libc::TCSETSW as u64,
     libc::TCSETSF as u64,
@@ -178,6 +90,7 @@ const TERMINAL: &[u64] = &[
     0x402c_542d,
     libc::TIOCGPGRP as u64,
     libc::TIOCGDEV as u64,
+    libc::TIOCGWINSZ as u64,
     // Sets the size of a COMMAND's terminal.
     libc::TIOCSWINSZ as u64,
 ];
@@ -292,7 +205,8 @@ impl List {
             For::Files(work) => list.files(work)?,
             For::Shipper => list.shipper()?,
             For::Role(Role::Main { signals, command }) => {
-                list.events()?;
+                // The terminal (/dev/tty) is opened for writing.
+                list.opens(NEW)?;
                 if signals {
                     list.signals(command)?;
                 }
@@ -303,7 +217,6 @@ impl List {
                 if let Some(inspector) = inspector {
                     let inspector = inspector.as_raw_pid().cast_unsigned().into();
                     list.when(libc::SYS_kill, &[is(0, inspector), is(1, libc::SIGKILL as u64)])?;
-                    list.when(libc::SYS_waitid, &[is(0, libc::P_PID.into()), is(1, inspector)])?;
                 }
             }
             For::Role(Role::Streams) => {
@@ -315,17 +228,9 @@ impl List {
             For::Role(Role::Reader) => {
                 list.reads()?;
                 // The inspector passes sockets.
-                list.calls(&[
-                    libc::SYS_getxattr,
-                    libc::SYS_recvfrom,
-                    libc::SYS_recvmsg,
-                    libc::SYS_sendmsg,
-                    libc::SYS_shutdown,
-                ]);
+                list.calls(calls![SYS_getxattr SYS_recvmsg SYS_sendmsg]);
                 // A handle can belong to any file. It is not opened for reading, only named.
                 list.when(libc::SYS_open_by_handle_at, &[masked(2, libc::O_PATH, libc::O_PATH)])?;
-                // By the sockets of `Role::Sockets`. With an address, the kernel would not check who opened the socket.
-                list.when(libc::SYS_sendto, &[is_null(4)])?;
             }
             For::Role(Role::Inspector) => list.inventory()?,
             For::Role(Role::Sockets) => {
@@ -334,7 +239,7 @@ impl List {
                     list.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK as u64), is(2, protocol as u64)])?;
                 }
                 // The last two pass sockets to the tracer.
-                list.calls(&[libc::SYS_bind, libc::SYS_recvmsg, libc::SYS_sendmsg]);
+                list.calls(calls![SYS_bind SYS_recvmsg SYS_sendmsg]);
                 // No socket filters. There are two options for the timeout, with words of both sizes.
                 for (level, option) in [
                     (libc::SOL_SOCKET, libc::SO_RCVBUF),
@@ -351,15 +256,8 @@ impl List {
 
     fn of_monitor() -> Result<BpfProgram, Error> {
         let mut list = List::default();
-        list.calls(&[
-            libc::SYS_read,
-            libc::SYS_write,
-            libc::SYS_ppoll,
-            libc::SYS_waitid,
-            libc::SYS_getpid,
-            libc::SYS_getpgid,
-            libc::SYS_exit_group,
-            libc::SYS_restart_syscall,
+        list.calls(calls![
+            SYS_read SYS_write SYS_ppoll SYS_waitid SYS_getpid SYS_getpgid SYS_exit_group SYS_restart_syscall
         ]);
         #[cfg(target_arch = "x86_64")]
         list.calls(&[libc::SYS_poll]);
@@ -405,13 +303,13 @@ impl List {
         }
         // PR_SET_VMA gives memory a name.
         self.any_of(libc::SYS_prctl, 0, &[libc::PR_SET_NAME as u64, libc::PR_GET_DUMPABLE as u64, 0x5356_4d41])?;
-        // No leases, signal owners or seals.
-        self.any_of(libc::SYS_fcntl, 1, DESCRIPTORS)?;
+        self.any_of(libc::SYS_fcntl, 1, &DESCRIPTORS.map(|command| command as u64))?;
         // Limits may be read, but not set.
         self.when(libc::SYS_prlimit64, &[is(0, 0), is_null(2)])?;
-        let descriptors =
-            [libc::FIOCLEX, libc::FIONCLEX, libc::FIONBIO, libc::FIONREAD, libc::TCGETS, libc::TIOCGWINSZ];
-        self.any_of(libc::SYS_ioctl, 1, &descriptors.map(|request| request as u64))
+        self.any_of(libc::SYS_ioctl, 1, REQUESTS)?;
+        self.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX as u64)])?;
+        // With an address, the kernel would not check who opened a netlink socket.
+        self.when(libc::SYS_sendto, &[is_null(4)])
     }
 
     fn reads(&mut self) -> Result<(), Error> {
@@ -435,18 +333,6 @@ impl List {
         Ok(())
     }
 
-    fn events(&mut self) -> Result<(), Error> {
-        // The terminal (/dev/tty) is opened for writing.
-        self.opens(NEW)?;
-        self.calls(EVENTS);
-        self.calls(EVENTS_HERE);
-        self.any_of(libc::SYS_ioctl, 1, TERMINAL)?;
-        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
-        self.when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX as u64)])?;
-        // To the other socket of the pair, not to an address.
-        self.when(libc::SYS_sendto, &[is_null(4)])
-    }
-
     /// Limits CAP_KILL to tracetui's process group, the COMMAND's, and processes with an open descriptor. A directory of
     /// /proc is such a descriptor too, so Landlock keeps the thread from opening directories.
     fn signals(&mut self, command: Option<Pid>) -> Result<(), Error> {
@@ -461,16 +347,7 @@ impl List {
             self.creates()?;
             self.calls(&[libc::SYS_renameat]);
         }
-        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
-        self.calls(&[
-            libc::SYS_unlinkat,
-            libc::SYS_fsync,
-            libc::SYS_fdatasync,
-            libc::SYS_ftruncate,
-            libc::SYS_flock,
-            // Frames arrive through epoll.
-            libc::SYS_epoll_ctl,
-        ]);
+        self.calls(&[libc::SYS_unlinkat]);
         #[cfg(target_arch = "x86_64")]
         self.calls(&[libc::SYS_unlink]);
         Ok(())
@@ -479,7 +356,6 @@ impl List {
     /// Connects to others, and never listens. Of netlink, only the addresses of this machine, for the C library.
     fn shipper(&mut self) -> Result<(), Error> {
         self.opens(libc::O_TMPFILE & !libc::O_DIRECTORY)?;
-        self.any_of(libc::SYS_fcntl, 1, DESCRIPTIONS)?;
         // glibc asks other programs for the names of hosts.
         let local = cfg!(not(target_env = "musl")).then_some(libc::AF_UNIX);
         for family in [libc::AF_INET, libc::AF_INET6].into_iter().chain(local) {
@@ -490,15 +366,13 @@ impl List {
         self.when(libc::SYS_socket, &[is(0, libc::AF_NETLINK as u64), is(2, libc::NETLINK_ROUTE as u64)])?;
         self.calls(SHIPPER);
         #[cfg(target_arch = "x86_64")]
-        self.calls(&[libc::SYS_unlink, libc::SYS_rename, libc::SYS_link, libc::SYS_mkdir]);
+        self.calls(calls![SYS_unlink SYS_rename SYS_link SYS_mkdir]);
         Ok(())
     }
 
     fn inventory(&mut self) -> Result<(), Error> {
         self.reads()?;
-        self.calls(&[libc::SYS_kcmp, libc::SYS_recvfrom]);
-        // With an address, the kernel would not check who opened the socket.
-        self.when(libc::SYS_sendto, &[is_null(4)])?;
+        self.calls(&[libc::SYS_kcmp]);
         self.any_of(libc::SYS_bpf, 0, bpf::INVENTORY)?;
         self.enters_network_namespaces()
     }
@@ -534,22 +408,17 @@ const SOCK_TYPE: i32 = 0xf;
 /// Flags of open(2) that create or truncate a file. `__O_TMPFILE` is without O_DIRECTORY, which it contains.
 const NEW: i32 = libc::O_CREAT | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY;
 
-/// The count of denied calls, and their numbers as bits.
+/// The count of denied calls, and the number of the last one.
 static COUNT: AtomicU64 = AtomicU64::new(0);
-static NUMBERS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+static LAST: AtomicI32 = AtomicI32::new(0);
 
 pub fn denied() -> Option<String> {
-    let count = COUNT.load(Ordering::Relaxed);
-    let numbers = NUMBERS.iter().enumerate().flat_map(|(at, word)| {
-        let word = word.load(Ordering::Relaxed);
-        (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| (64 * at as u64 + bit).to_string())
-    });
-    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    let (count, last) = (COUNT.load(Ordering::Relaxed), LAST.load(Ordering::Relaxed));
     let of = std::env::consts::ARCH;
     (count > 0).then(|| {
         format!(
-            "seccomp denied {count} unexpected system calls of tracetui ({of} numbers: {numbers}): data may be \
-             missing; please report this"
+            "seccomp denied {count} unexpected system calls of tracetui (the last: {of} {last}): data may be missing; \
+             please report this"
         )
     })
 }
@@ -583,10 +452,7 @@ extern "C" fn note(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut lib
         }
         let number = info.byte_add(NUMBER).cast::<libc::c_int>().read();
         set_result(&mut *context.cast::<libc::ucontext_t>(), -i64::from(libc::EPERM));
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        if let Some(word) = NUMBERS.get(number / 64) {
-            word.fetch_or(1 << (number % 64), Ordering::Relaxed);
-        }
+        LAST.store(number, Ordering::Relaxed);
     }
     COUNT.fetch_add(1, Ordering::Relaxed);
 }

@@ -24,22 +24,16 @@ use rustix::process::{
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tracetui_events::text::{Charset, escaped};
 use tracetui_events::why::error_text;
-use tracetui_events::why::image::{Elf, FileHead, HEAD, Interpreter, image};
-use tracetui_events::why::similar_name::octal;
 use tracetui_host::confine::MonitorCalls;
 use tracetui_host::invoker::Invoker;
 use tracetui_host::own_id;
-use tracetui_host::procfs;
 use tracetui_shared::id::Tgid;
 
 /// The destination of the COMMAND's standard streams. If stdin is a terminal, the streams that are this terminal become
@@ -237,7 +231,8 @@ impl HeldCommand {
             Some(monitor) => monitor.started()?,
             None => child,
         };
-        let tgid = written_tgid(&failure).unwrap_or_else(|| initial_tgid(pid.as_raw_pid()));
+        // Before 5.10, the child cannot query it.
+        let tgid = written_tgid(&failure).unwrap_or_else(|| Tgid(pid.as_raw_pid().cast_unsigned()));
         // The process of the next run has the other end too.
         fcntl_setfl(&failure, OFlags::NONBLOCK)?;
         let name = argv.first().cloned().unwrap_or_default();
@@ -588,44 +583,13 @@ impl Process {
             (stage::EXEC, libc::ENOENT | libc::ENOTDIR) => 127,
             _ => 126,
         };
-        let (name, error) = (shown(&self.name), error_text(errno));
-        let (before, because) = match stage {
-            stage::USER => ("cannot switch to the invoking user: ", String::new()),
-            stage::STREAMS => ("cannot set up its standard streams: ", String::new()),
-            _ => ("", because(Path::new(&self.name), errno)),
+        let (name, error) = (escaped(self.name.as_bytes(), Charset::Utf8.mode()), error_text(errno));
+        let before = match stage {
+            stage::USER => "cannot switch to the invoking user: ",
+            stage::STREAMS => "cannot set up its standard streams: ",
+            _ => "",
         };
-        Some(Ended::NotRun(format!("cannot run {name}: {before}{error}{because}"), status))
-    }
-}
-
-fn shown(name: &OsStr) -> String {
-    escaped(name.as_bytes(), Charset::Utf8.mode()).into_owned()
-}
-
-/// The reason why a program named by a path was not executed, according to its file. Empty if the file shows no more
-/// than the error.
-fn because(program: &Path, errno: i32) -> String {
-    let missing = |interpreter: &[u8]| {
-        let interpreter = Path::new(OsStr::from_bytes(interpreter));
-        let gone = fs::metadata(interpreter).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        if gone {
-            format!(": its interpreter {} does not exist", shown(interpreter.as_os_str()))
-        } else {
-            String::new()
-        }
-    };
-    match (errno, fs::metadata(program).map(|file| file.mode())) {
-        (libc::EACCES, Ok(mode)) if mode & 0o111 == 0 => format!(": mode {}, not executable", octal(mode & 0o7777)),
-        (libc::ENOENT, Ok(_)) => {
-            let mut head = Vec::new();
-            let read = fs::File::open(program).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
-            match read.map(|_| image(&head)) {
-                Ok(FileHead::Script(interpreter)) => missing(&interpreter),
-                Ok(FileHead::Elf(Elf { interpreter: Interpreter::Path(interpreter), .. })) => missing(&interpreter),
-                _ => String::new(),
-            }
-        }
-        _ => String::new(),
+        Some(Ended::NotRun(format!("cannot run {name}: {before}{error}"), status))
     }
 }
 
@@ -642,12 +606,6 @@ fn written_tgid(mut from: &PipeReader) -> Option<Tgid> {
     let mut bytes = [0; child::ID];
     from.read_exact(&mut bytes).ok()?;
     Some(u32::from_ne_bytes(bytes)).filter(|id| *id != 0).map(Tgid)
-}
-
-/// The process id from /proc, for kernels before 5.10, on which the child cannot query it. The id is correct if /proc
-/// belongs to the initial pid namespace.
-fn initial_tgid(pid: libc::pid_t) -> Tgid {
-    Tgid(procfs::outer_tgid(pid).unwrap_or_else(|| u32::try_from(pid).unwrap_or(0)))
 }
 
 fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {

@@ -23,7 +23,6 @@ const MOUNTS_MAX: u64 = 4 << 20;
 /// Flags of a mount, as statfs(2) returns them.
 pub(super) mod mounted {
     pub(crate) const READ_ONLY: u64 = 1;
-    pub(crate) const NODEV: u64 = 4;
     pub(crate) const NOEXEC: u64 = 8;
     pub(crate) const NOSYMFOLLOW: u64 = 0x2000;
 }
@@ -35,26 +34,6 @@ mod magic {
     /// File systems on which a server or a process decides access: FUSE, NFS, 9P, CIFS, SMB2, AFS, Ceph.
     pub(super) const REMOTE: [u64; 8] =
         [0x6573_5546, 0x6969, 0x0102_1997, 0xff53_4d42, 0xfe53_4d42, 0x517b, 0x5346_414f, 0x00c3_6400];
-    /// File systems in which open(2) creates no files: procfs, devpts, binfmt_misc, pstore, fusectl, smackfs, openpromfs, resctrl,
-    /// nfsd, rpc_pipefs, binder, apparmorfs, zonefs, functionfs. Those of [`MADE`] do not either, except efivarfs.
-    pub(super) const FIXED: [u64; 14] = [
-        PROC,
-        0x1cd1,
-        0x4249_4e4d,
-        0x6165_676c,
-        0x6573_5543,
-        0x4341_5d53,
-        0x9fa1,
-        0x0765_5821,
-        0x6e66_7364,
-        0x6759_6969,
-        0x6c6f_6f70,
-        0x5a3c_69f0,
-        0x5a4f_4653,
-        0x0a64_7361,
-    ];
-    /// File systems without links and special files, or without directories: vfat, exfat, mqueue.
-    pub(super) const PLAIN: [u64; 3] = [0x4d44, 0x2011_bab0, 0x1980_0202];
     pub(super) const EFIVARFS: u64 = 0xde5e_81e4;
     /// File systems whose files are generated when they are read: sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2,
     /// bpf, selinux, efivarfs, configfs.
@@ -82,8 +61,6 @@ pub(super) struct FileNode {
     /// `STATX_ATTR_…`.
     pub attributes: u64,
     pub mount_flags: u64,
-    /// The major and minor number of a device.
-    pub device: (u32, u32),
     /// The device, the inode and the mount.
     identity: (u32, u32, u64, u64),
     kind_of_fs: u64,
@@ -133,7 +110,6 @@ impl FileNode {
             links: facts.stx_nlink,
             attributes: facts.stx_attributes.bits(),
             mount_flags: fs.f_flags as u64,
-            device: (facts.stx_rdev_major, facts.stx_rdev_minor),
             identity: (facts.stx_dev_major, facts.stx_dev_minor, facts.stx_ino, facts.stx_mnt_id),
             kind_of_fs: fs.f_type as u64,
         })
@@ -176,13 +152,7 @@ impl FileNode {
 
     /// Whether the file system has only the files that it makes itself.
     pub(super) fn creates_no_files(&self) -> bool {
-        let made = magic::MADE.contains(&self.kind_of_fs) && self.kind_of_fs != magic::EFIVARFS;
-        made || magic::FIXED.contains(&self.kind_of_fs)
-    }
-
-    /// Whether the file system has no files of some types.
-    pub(super) fn lacks_types(&self) -> bool {
-        magic::PLAIN.contains(&self.kind_of_fs)
+        self.is_of_proc() || magic::MADE.contains(&self.kind_of_fs) && self.kind_of_fs != magic::EFIVARFS
     }
 
     /// Whether access depends on more than the mode and the ACL.

@@ -56,7 +56,7 @@ static NAMES: OnceLock<AccountNames> = OnceLock::new();
 
 #[derive(Clone, Debug)]
 pub struct Threads {
-    pub spawner: Spawner,
+    spawner: Spawner,
     sockets: Option<Sockets>,
 }
 

@@ -6,7 +6,7 @@ mod program;
 
 use super::Refusal;
 use super::file_node::{APPEND_ONLY, FileNode, IMMUTABLE, mounted};
-use super::subject::{self, Subject};
+use super::subject::Subject;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -17,7 +17,6 @@ use tracetui_events::why::image::{Elf, FileHead, Interpreter, image, machine};
 use tracetui_events::why::{Cause, FailedCall, NAME_MAX, Need, Question, error_text};
 use tracetui_host::machine::Uname;
 use tracetui_host::users::AccountNames;
-use tracetui_host::{decimal, read_bounded};
 
 /// The maximum number of links that the kernel follows in a path: `MAXSYMLINKS`.
 const LINKS: usize = 40;
@@ -110,7 +109,7 @@ impl<'a> Walk<'a> {
     pub(super) fn run(mut self) -> Walked<Vec<Refusal>> {
         let FailedCall { dirfd, follow, need } = self.question.call;
         let refusals = match need {
-            Need::Program => self.exec(dirfd)?,
+            Need::Program => self.program(&self.question.path, dirfd, 0)?,
             Need::Flags { flags, resolve } => self.open(flags, resolve, dirfd)?,
             need => self.path(dirfd, follow, need)?,
         };
@@ -142,7 +141,7 @@ impl<'a> Walk<'a> {
             return self.root();
         }
         if path.is_empty() {
-            return self.at_descriptor(dirfd);
+            return unsure(&[b"the file is that of a descriptor"]);
         }
         let Some(dir) = &self.question.start else { return unsure(&[b"its directory at the call is unknown"]) };
         // The process was in this directory, so the directories above it do not matter.
@@ -161,18 +160,6 @@ impl<'a> Walk<'a> {
                 refuse(Refusal::new(libc::ENOENT, Cause::Missing, &node.path, text))
             }
             _ => Ok(node),
-        }
-    }
-
-    /// The file of a descriptor that the process still holds, for an exec of it. Its program rarely reuses the number after that.
-    fn at_descriptor(&self, dirfd: i32) -> Walked<FileNode> {
-        if !self.subject.own {
-            return unsure(&[b"the file is that of a descriptor of an ended process"]);
-        }
-        let name = format!("fd/{dirfd}");
-        match subject::link(&self.subject.dir, &name) {
-            Some(shown) => self.of_process(&name, shown),
-            None => unsure(&[b"the file is that of a descriptor that was closed since"]),
         }
     }
 
@@ -298,15 +285,6 @@ impl<'a> Walk<'a> {
         if link.is_on(mounted::NOSYMFOLLOW) {
             return refused("its mount does not follow these (nosymfollow)");
         }
-        let (uid, owner) = (self.subject.credentials.uid, link.rights.uid);
-        let sticky = dir.rights.mode & 0o1002 == 0o1002;
-        if sticky && owner != uid && owner != dir.rights.uid && setting("protected_symlinks") == Some(1) {
-            let owner = self.names.user(owner);
-            let why = format!(
-                ": a symbolic link in a world-writable sticky directory, which only its owner {owner} may follow (fs.protected_symlinks)"
-            );
-            return refuse(Refusal::at(&link.path, libc::EACCES, Cause::NoPermission, &why));
-        }
         let target = match (link.is_of_proc(), part.name.as_slice()) {
             (true, b"self") if dir.is_proc() => self.own_id()?,
             (true, b"mounts" | b"net") if dir.is_proc() => link.target().or_else(|error| failed(link, &error))?,
@@ -344,7 +322,7 @@ impl<'a> Walk<'a> {
         let end = self.walk(start, &path, last)?;
         match (end.node, end.parent) {
             (Some(node), parent) if temporary => Ok(self.create(&node, parent.is_none() && !node.is_dir(), CREATE)),
-            (Some(node), parent) => Ok(self.open_node(&node, parent.as_ref(), flags)),
+            (Some(node), _) => Ok(self.open_node(&node, flags)),
             (None, Some(dir)) => Ok(self.create(&dir, false, CREATE)),
             (None, None) => unsure(&[b"the path has no final component"]),
         }
@@ -372,12 +350,7 @@ impl<'a> Walk<'a> {
         let End { parent, node } = found?;
         let mut out =
             parent.as_ref().filter(|_| changes).map(|dir| self.change(dir, node.as_ref(), creates)).unwrap_or_default();
-        let Some(node) = node else {
-            let dir = parent.filter(|dir| creates && dir.lacks_types());
-            let text = " is on a file system that does not support this";
-            out.extend(dir.map(|dir| Refusal::at(&dir.path, libc::EPERM, Cause::NoPermission, text)));
-            return Ok(out);
-        };
+        let Some(node) = node else { return Ok(out) };
         match need {
             // A rename replaces it.
             Need::New if self.question.errno != libc::EEXIST => {}
@@ -565,9 +538,4 @@ fn kind_text(kind: FileType) -> &'static str {
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         FileType::Unknown => "something else",
     }
-}
-
-/// The value of a kernel setting: /proc/sys/fs/NAME.
-fn setting(name: &str) -> Option<u32> {
-    decimal(read_bounded(format!("/proc/sys/fs/{name}"), 64).ok()?.trim_ascii())
 }

@@ -65,7 +65,10 @@ impl Subject {
         if relative && root.as_deref() != Some(b"/") {
             return Err(b"its directory cannot be resolved from its root".to_vec());
         }
-        let mut note = note(ancestor, question);
+        let mut note = ancestor.map(|ancestor| {
+            let root = format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0);
+            [root.as_bytes(), &ancestor.comm].concat()
+        });
         let credentials = credentials(&dir, question).unwrap_or_else(|| {
             note.get_or_insert_with(|| b"its ids have changed since".to_vec());
             if let (Some(note), true) = (&mut note, question.ids.0 != 0) {
@@ -88,17 +91,7 @@ impl Subject {
     }
 }
 
-fn note(ancestor: Option<&Who>, question: &Question) -> Option<Vec<u8>> {
-    let dirfd = question.call.dirfd;
-    let Some(ancestor) = ancestor else {
-        let held = dirfd != libc::AT_FDCWD && question.path.is_empty();
-        return held.then(|| format!("from descriptor {dirfd} as it is now").into_bytes());
-    };
-    let root = format!("process gone; looked up from the root of {} ", ancestor.key.tgid.0);
-    Some([root.as_bytes(), &ancestor.comm].concat())
-}
-
-pub(super) fn link(dir: &str, name: &str) -> Option<Vec<u8>> {
+fn link(dir: &str, name: &str) -> Option<Vec<u8>> {
     let target = std::fs::read_link(format!("{dir}/{name}")).ok()?;
     Some(target.as_os_str().as_bytes().to_vec())
 }

@@ -1,9 +1,10 @@
 //! What the tests share: a spool of parts, and the program.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 use tracetui_events::recording::block::{FileHeader, HEADER};
 use tracetui_events::synthetic::Scratch;
 use zerocopy::IntoBytes as _;
@@ -47,6 +48,13 @@ impl Place {
         fs::write(self.spool().join(name), bytes).expect("written");
     }
 
+    /// Makes a file of the spool an hour old.
+    pub(crate) fn age(&self, name: &str) {
+        let hour_ago = SystemTime::now() - Duration::from_secs(3_600);
+        let file = File::options().append(true).open(self.spool().join(name)).expect("it");
+        file.set_modified(hour_ago).expect("set");
+    }
+
     pub(crate) fn spool(&self) -> PathBuf {
         self.0.join("spool")
     }
@@ -79,7 +87,7 @@ impl Place {
     pub(crate) fn is_whole(&self) -> bool {
         let is_stored =
             |row: &serde_json::Value| row["file"].as_str().is_some_and(|file| self.store().join(file).is_file());
-        self.rows().iter().all(|row| row["kind"] == "part" && row["complete"] == true && is_stored(row))
+        self.rows().iter().all(|row| row["complete"] == true && is_stored(row))
     }
 
     /// The names of the stored objects with this end, below the store.

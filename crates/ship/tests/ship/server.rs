@@ -40,9 +40,6 @@ struct Shared {
     away: usize,
     /// Bytes of endless answers that were sent.
     flooded: usize,
-    /// Listings have no end: of one page again and again, or of more and more pages.
-    endless: Option<&'static str>,
-    pages: usize,
 }
 
 pub(crate) struct Server {
@@ -87,15 +84,6 @@ impl Server {
         server
     }
 
-    fn put(&self, key: &str, body: &str) {
-        let mut shared = self.shared.lock().expect("the lock");
-        shared.objects.insert(format!("/bucket/{key}"), body.as_bytes().to_vec());
-    }
-
-    fn list_endlessly(&self, mode: &'static str) {
-        self.shared.lock().expect("the lock").endless = Some(mode);
-    }
-
     pub(crate) fn names(&self, end: &str) -> Vec<String> {
         let shared = self.shared.lock().expect("the lock");
         let mut names: Vec<_> = shared.objects.keys().filter(|name| name.ends_with(end)).cloned().collect();
@@ -107,7 +95,7 @@ impl Server {
 /// Answers one request. Returns whether the connection goes on.
 fn answer(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<bool> {
     let mut input = BufReader::new(stream);
-    let (mut first, mut length, mut creates, mut range) = (String::new(), 0usize, false, None);
+    let (mut first, mut length, mut creates) = (String::new(), 0usize, false);
     input.read_line(&mut first)?;
     {
         let mut shared = shared.lock().expect("the lock");
@@ -125,35 +113,16 @@ fn answer(stream: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<bool> {
         let value = |name: &str| line.strip_prefix(name).map(|value| value.trim().to_owned());
         length = value("content-length:").map_or(length, |value| value.parse().unwrap_or(0));
         creates |= value("if-none-match:").as_deref() == Some("*");
-        range = value("range:").or(range);
     }
     let mut words = first.split(' ');
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(false) };
-    if let Some(query) = path.strip_prefix("/bucket?") {
-        let body = list(query, &mut shared.lock().expect("the lock"));
-        return reply(stream, "200 OK", "", body.as_bytes());
-    }
     let path = &*decoded(path);
     if method == "PUT" {
         return put(stream, &mut input, path, length, creates, shared);
     }
-    let found = shared.lock().expect("the lock").objects.get(path).cloned();
-    match (found, range) {
-        (None, _) => reply(stream, "404 Not Found", "", b""),
-        (Some(bytes), None) => reply(stream, "200 OK", "", &bytes),
-        (Some(bytes), Some(range)) => {
-            let range = range.trim_start_matches("bytes=").to_owned();
-            let (from, to) = range.split_once('-').unwrap_or_default();
-            let whole = bytes.len();
-            let (from, to) = match (from.parse::<usize>(), to.parse::<usize>()) {
-                (Ok(from), Ok(to)) => (from, (to + 1).min(whole)),
-                (Err(_), Ok(last)) => (whole.saturating_sub(last), whole),
-                _ => (0, whole),
-            };
-            let header = format!("Content-Range: bytes {from}-{}/{whole}\r\n", to - 1);
-            reply(stream, "206 Partial Content", &header, &bytes[from..to])
-        }
-    }
+    assert_eq!(method, "HEAD", "objects are not read");
+    let exists = shared.lock().expect("the lock").objects.contains_key(path);
+    reply(stream, if exists { "200 OK" } else { "404 Not Found" }, "", b"")
 }
 
 /// Replaces `%3D` and such.
@@ -165,34 +134,6 @@ fn decoded(text: &str) -> String {
         bytes.extend_from_slice(&piece.as_bytes()[2..]);
     }
     String::from_utf8(bytes).expect("text")
-}
-
-fn list(query: &str, shared: &mut Shared) -> String {
-    let fields: HashMap<_, _> = query.split('&').filter_map(|field| field.split_once('=')).collect();
-    let field = |name| fields.get(name).map(|value| decoded(value));
-    shared.pages += 1;
-    let (after, token) = match shared.endless {
-        None => (field("continuation-token").or(field("start-after")).unwrap_or_default(), None),
-        Some("same") => (String::new(), Some("again".to_owned())),
-        Some(_) => ("~".to_owned(), Some(shared.pages.to_string())),
-    };
-    let most = field("max-keys").map_or(1_000, |most| most.parse().expect("a number"));
-    let prefix = field("prefix").unwrap_or_default();
-    let keys = shared.objects.keys().filter_map(|key| key.strip_prefix("/bucket/"));
-    let mut keys: Vec<_> = keys.filter(|key| key.starts_with(&prefix) && **key > *after).collect();
-    keys.sort_unstable();
-    let token = token.or_else(|| keys.get(most).map(|_| keys[most - 1].to_owned()));
-    let escaped = |key: &str| key.replace('\u{1b}', "&#27;");
-    let mut page: String = keys.iter().take(most).fold("<ListBucketResult>".to_owned(), |page, key| {
-        let key = escaped(key);
-        page + "<Contents><Key>"
-            + &key
-            + "</Key><Size>1</Size><LastModified>2026-11-23T18:00:00Z</LastModified></Contents>"
-    });
-    if let Some(token) = token {
-        page += &format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(&token));
-    }
-    page + "</ListBucketResult>"
 }
 
 fn put(
@@ -261,7 +202,6 @@ fn check(faults: &[Fault]) {
     let output = server.ship(&place, &[]);
     assert!(output.status.success(), "{faults:?}: {}", text(&output.stderr));
     assert_eq!((server.names(".parquet").len(), server.names(".json").len()), (3, 3), "{faults:?}");
-    assert!(!server.names("").iter().any(|name| name.contains("gap")), "{faults:?}");
     let said = text(&output.stderr);
     assert!(!said.contains('\u{1b}') && !said.contains("SECRET"), "{said}");
     assert!(said.contains("3 parts shipped"), "{said}");
@@ -278,20 +218,6 @@ fn whatever_a_server_does_each_part_is_stored_once() {
     check(&[Slow, Slow, Slow]);
     check(&[Refused, None, Refused]);
     check(&[Redirect]);
-    // An object of others holds up nothing.
-    let place = Place::with_parts(0..1);
-    let server = Server::start([]);
-    assert!(server.ship(&place, &[]).status.success());
-    let (events, row) = (server.names(".parquet").remove(0), server.names(".json").remove(0));
-    {
-        let mut shared = server.shared.lock().expect("the lock");
-        shared.objects.remove(&row);
-        shared.objects.insert(events, b"no Parquet file".to_vec());
-    }
-    std::fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
-    let output = server.ship(&place, &[]);
-    assert!(output.status.success() && text(&output.stderr).contains("under another name"), "{}", text(&output.stderr));
-    assert_eq!((server.names(".parquet").len(), server.names(".json").len()), (2, 1));
 }
 
 #[test]
@@ -300,29 +226,4 @@ fn an_endless_answer_is_read_up_to_a_bound() {
     assert!(server.ship(&place, &[]).status.success());
     // The rest is in buffers of the kernel.
     assert!(server.shared.lock().expect("the lock").flooded < 64 << 20);
-}
-
-#[test]
-fn a_lost_state_is_read_from_the_manifest_in_the_bucket() {
-    let place = Place::with_parts(0..3);
-    let server = Server::start([]);
-    assert!(server.ship(&place, &[]).status.success());
-    let lose_state = || std::fs::remove_dir_all(place.spool().join(".tracetui-ship")).expect("removed");
-    std::fs::remove_file(place.spool().join("h.000001.ttr")).expect("removed");
-    // Names of others are not read.
-    for key in ["/x", "../x", "dt=2026-11-22//x", "dt=2026-11-22/hour=14/\u{1b}[31m", "dt=2026-11-22/hour=14//"] {
-        server.put(&format!("fleet/manifest/{key}"), "{}");
-    }
-    lose_state();
-    let output = server.ship(&place, &[]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(server.names(".json").len(), 3, "{}", text(&output.stderr));
-    // A listing without an end is an error.
-    for mode in ["same", "more"] {
-        server.list_endlessly(mode);
-        lose_state();
-        let output = server.ship(&place, &[]);
-        let said = text(&output.stderr);
-        assert!(!output.status.success() && said.contains("sends pages without end"), "{said}");
-    }
 }

@@ -234,15 +234,11 @@ pub(in crate::app) fn frames_of(batch: &Batch) -> Option<Batch> {
 }
 
 impl App {
-    /// Resizes the terminal to its area on the screen. COMMAND gets SIGWINCH if the size has changed.
+    /// Resizes the terminal to its area on the screen.
     pub(in crate::app) fn fit_command(&mut self) {
         let (columns, rows) = self.areas().command_window();
-        let Some(output) = self.output.as_mut().filter(|output| output.runs()) else { return };
-        let before = output.terminal.size();
-        output.terminal.resize(columns, rows);
-        let (columns, rows) = output.terminal.size();
-        if (columns, rows) != before {
-            self.effects.push(Effect::CommandWindow(columns, rows));
+        if let Some(output) = self.output.as_mut().filter(|output| output.runs()) {
+            output.terminal.resize(columns, rows);
         }
     }
 
@@ -287,7 +283,6 @@ impl App {
         if close {
             self.screen.overlay = None;
         }
-        self.mark_ended();
     }
 
     pub(in crate::app) fn run_again(&mut self) {

@@ -14,23 +14,12 @@ pub(crate) struct Summary {
     pub(crate) process: Option<ProcessKey>,
     /// How long COMMAND ran in nanoseconds, according to its exit. `None` until the exit was delivered.
     pub(crate) ran_ns: Option<u64>,
-    /// The process that COMMAND waited for longest. `None` until COMMAND's exit was delivered.
-    pub(crate) slowest: Option<Slowest>,
     /// CPU time of all processes that ended, in nanoseconds.
     pub(crate) cpu_ns: u64,
     /// Failed calls that no later call of the same search answered, by the number of their kind.
     failed: [u64; KINDS],
     /// Events that were delivered before the current run, likewise.
     before: [u64; KINDS],
-}
-
-/// A process that COMMAND waited for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Slowest {
-    /// Its command. Empty if COMMAND started no process.
-    pub(crate) name: Vec<u8>,
-    /// How long COMMAND waited, in nanoseconds.
-    pub(crate) waited: u64,
 }
 
 impl Summary {

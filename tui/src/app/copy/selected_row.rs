@@ -6,8 +6,6 @@ use crate::app::views::detail::Subject;
 use crate::app::views::event_list::row;
 use crate::app::views::event_list::row::TimeBase;
 use crate::app::{App, Effect, copy};
-use std::sync::Arc;
-use tracetui_events::event::EventContext;
 use tracetui_events::text::grouped;
 
 impl App {
@@ -33,15 +31,10 @@ impl App {
         self.copy(line, "line");
     }
 
-    /// Copies a text about the selected event.
-    pub(in crate::app) fn copy_event<T: Into<Option<String>>>(
-        &mut self,
-        text: impl FnOnce(&EventContext<'_>) -> T,
-        what: &str,
-    ) {
+    pub(in crate::app) fn copy_json(&mut self) {
         let id = (self.views.shown == View::Events).then(|| self.aimed_at()).flatten();
-        let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), text)?.into());
-        self.copy(text, what);
+        let text = id.and_then(|id| self.store.get(id)).and_then(|stored| stored.with(self.world(), copy::json));
+        self.copy(text, "event as JSON");
     }
 
     pub(in crate::app) fn copy_command(&mut self) {
@@ -53,17 +46,14 @@ impl App {
         let command = match subject {
             _ if matches!(self.views.shown, View::Top | View::Bpf | View::Diff) => None,
             _ if self.views.shown == View::Tree => {
-                self.views.tree.selected().and_then(|seen| match seen.failed_exec {
-                    // The row shows parts of the event. The copy has all of it.
-                    Some(tried) => of_event(tried.failure.id),
-                    None => copy::command_of(seen.process).map(|command| command + seen.redirected),
+                // The row shows parts of the event. The copy has all of it, and its redirections.
+                self.views.tree.selected().and_then(|seen| {
+                    let exec = seen.failed_exec.map(|tried| tried.failure.id).or(seen.exec);
+                    exec.and_then(of_event).or_else(|| copy::command_of(seen.process))
                 })
             }
             Some(Subject::Event(id)) => of_event(id),
-            Some(Subject::Process(_)) => self.subject_process().and_then(|process| {
-                let seen = self.views.tree.process(process.key).filter(|seen| Arc::ptr_eq(seen.process, &process));
-                Some(copy::command_of(&process)? + seen.map_or("", |seen| seen.redirected))
-            }),
+            Some(Subject::Process(_)) => self.subject_process().and_then(|process| copy::command_of(&process)),
             None => None,
         };
         self.copy(command, "command");

@@ -37,7 +37,7 @@ impl App {
         }
     }
 
-    /// Filters all kept events again; the newest slice is filtered immediately.
+    /// Filters all kept events again; the newest are filtered immediately.
     pub(in crate::app) fn refilter(&mut self) {
         if let Some(replay) = &mut self.replay {
             replay.stop_finding();
@@ -46,7 +46,6 @@ impl App {
         self.follow_roots();
         self.events.list(self.listing());
         self.events.restart(&self.store);
-        self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.views.tree.nodes.unmatch();
         self.views.top.stop();
         self.side.restart();

@@ -2,7 +2,6 @@
 
 use super::device::{KeyCode, KeyEvent, KeyModifiers};
 use super::keymap::{self, Action, Press, Scope, Section};
-use crate::app::copy::{self, strace};
 use crate::app::named_enum::step;
 use crate::app::prompt::Purpose;
 use crate::app::replay::Replay;
@@ -47,9 +46,6 @@ impl App {
         let press = keymap::pressed(key);
         if self.replay.is_some() && self.verdict == Verdict::Awaited {
             self.verdict = Verdict::Over;
-        }
-        if std::mem::take(&mut self.asks_what) && self.answer_what(press) {
-            return true;
         }
         if self.time.awaited.is_some() {
             self.screen.clear_message();
@@ -113,9 +109,8 @@ impl App {
             Action::Redraw => self.effects.push(Effect::Clear),
             Action::CopyLine => self.copy_line(),
             Action::CopyCommand => self.copy_command(),
-            Action::CopyJson => self.copy_event(copy::json, "event as JSON"),
-            Action::CopyCall => self.copy_event(strace::line, "call as strace writes it"),
-            Action::Record => self.record(),
+            Action::CopyJson => self.copy_json(),
+            Action::Record => self.effects.push(Effect::Record),
             Action::Help => {
                 self.screen.help.clear();
                 self.screen.open(OverlayKind::Help);
@@ -143,31 +138,6 @@ impl App {
         true
     }
 
-    /// Starts or ends a recording. If events are hidden, asks first whether to record all or to save those that are shown.
-    fn record(&mut self) {
-        let hidden = self.loaded().hidden();
-        self.asks_what = hidden > 0 && self.recordings.written.is_none() && self.replay.is_none();
-        match self.asks_what {
-            true => {
-                self.notify("Enter: record everything, kept events included; s: save only what is shown; Esc: cancel")
-            }
-            false => self.effects.push(Effect::Record),
-        }
-    }
-
-    /// Takes the answer. `false` if the key does not answer: it then has its usual meaning.
-    fn answer_what(&mut self, press: Press) -> bool {
-        let records = self.settings.preferences.keymap.lookup(press, &[None]) == Some(Action::Record);
-        self.screen.clear_message();
-        match press.code {
-            KeyCode::Char('s') if !press.ctrl => self.effects.push(Effect::SaveShown),
-            KeyCode::Esc => {}
-            code if code == KeyCode::Enter || records => self.effects.push(Effect::Record),
-            _ => return false,
-        }
-        true
-    }
-
     fn act_on_rows(&mut self, action: Action) -> bool {
         match action {
             Action::Pause => self.events.pause(&self.store),
@@ -189,7 +159,6 @@ impl App {
             | Action::OnlyUser
             | Action::NotComm => self.add_part(action),
             Action::Watch => self.toggle_watch(),
-            Action::Mute => self.toggle_mute(),
             Action::Toggle(Kind::HUSHED) if self.settings.calm && !self.filter.asks() => {
                 self.screen.calm = !self.screen.calm;
                 self.screen.kinds = self.screen.kinds | KindSet::from(Kind::HUSHED);
@@ -314,7 +283,6 @@ impl App {
 
     fn reset(&mut self) {
         self.filter.clear();
-        self.muted.clear();
         self.search.clear();
         self.detail.close();
         self.views.reset();
@@ -367,14 +335,11 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use crate::app::keys::device::KeyCode;
-    use crate::app::recordings::kept_events::KeptEvents;
-    use crate::app::testing::{app, feed, keys, press};
-    use crate::app::{Effect, Input};
-    use tracetui_events::synthetic::{Maker, each_event};
+    use crate::app::testing::{app, feed, keys};
+    use tracetui_events::synthetic::Maker;
 
     #[test]
-    fn escape_removes_the_filter_that_a_recording_asks_about() {
+    fn escape_goes_back_step_by_step() {
         let (mut app, mut made) = (app(120, 24, 64 << 20), Maker::default());
         made.acts("7 cat open /a:-13 /b; 8 dog open /c:-13 /d");
         feed(&mut app, &mut made);
@@ -389,29 +354,5 @@ mod tests {
         assert!(!follows("\n") && follows("\u{1b}"));
         // Not if the user moved.
         assert!(!follows("\nk\u{1b}") && follows("F") && follows("F"));
-        // A recording of a filtered list asks what to record.
-        let (mut app, mut made) = (self::app(120, 24, 64 << 20), Maker::default());
-        made.acts("7 cat exec cat, open /a; 8 dog open /b");
-        feed(&mut app, &mut made);
-        assert!(press(&mut app, 'w').contains(&Effect::Record), "nothing is hidden");
-        keys(&mut app, "fpid=7\n");
-        for (answer, wanted) in
-            [('\n', Some(Effect::Record)), ('s', Some(Effect::SaveShown)), ('w', Some(Effect::Record)), ('j', None)]
-        {
-            assert!(!press(&mut app, 'w').contains(&Effect::Record));
-            let message = app.screen.message().unwrap_or_default();
-            assert!(message.contains("s: save only what is shown"), "{message:?}");
-            let key = if answer == '\n' { KeyCode::Enter } else { KeyCode::Char(answer) };
-            let effects = app.update(Input::Key(key.into()));
-            let asked = effects.into_iter().find(|effect| matches!(effect, Effect::Record | Effect::SaveShown));
-            assert_eq!(asked, wanted, "{answer}");
-        }
-        // A reader of what was saved sees these events, and nothing else.
-        let mut shown = KeptEvents::of_list(&app);
-        let (batch, last) = shown.next(&app);
-        assert!(last && shown.events_taken() == 2);
-        let mut read = Vec::new();
-        each_event(batch, |seen, _| read.push(seen.event.header.tgid.0));
-        assert_eq!(read, [7, 7]);
     }
 }

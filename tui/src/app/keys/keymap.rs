@@ -34,20 +34,8 @@ pub(crate) type Scope = Option<Section>;
 
 impl Section {
     pub(crate) fn scope(self) -> Scope {
-        self.place().map(|_| self)
-    }
-
-    /// Where its keys apply, for messages. `None`: everywhere.
-    fn place(self) -> Option<&'static str> {
-        Some(match self {
-            Section::Detail => "in the detail pane",
-            Section::Tree => "in the tree",
-            Section::Top => "in Top",
-            Section::Bpf => "in BPF",
-            Section::Diff => "in Diff",
-            Section::Replay => "in a replay",
-            _ => return None,
-        })
+        use Section::{Bpf, Detail, Diff, Replay, Top, Tree};
+        matches!(self, Detail | Tree | Top | Bpf | Diff | Replay).then_some(self)
     }
 }
 
@@ -131,8 +119,6 @@ pub enum KeyError {
 pub(crate) struct Conflict {
     /// The number of the assignment.
     pub at: usize,
-    /// The key of that assignment; `None` if it is about all.
-    pub press: Option<Press>,
     pub message: String,
 }
 
@@ -160,16 +146,9 @@ impl Keymap {
         self.binding(action).and_then(|binding| binding.keys.first()).map_or_else(|| "-".to_owned(), |key| key.name())
     }
 
-    pub(crate) fn action(&self, name: &str) -> Option<Action> {
-        self.iter().map(|binding| binding.action).find(|action| action.name() == name)
-    }
-
     /// Assigns keys to actions, in place of their previous keys. Another action of the same scope loses a key that is assigned.
-    /// Fails if two actions of a scope have the same key, one would lose its last key unsaid, a key for everywhere has another meaning
-    /// in one view unsaid, or no key would be left to quit or for help.
+    /// Fails if two actions of a scope have the same key, or no key would be left to quit or for help.
     pub(crate) fn assign(&mut self, assigned: &[(Action, Vec<Press>)]) -> Result<(), Conflict> {
-        let conflict = |at, press, message| Err(Conflict { at, press, message });
-        let said = |action| assigned.iter().any(|(one, _)| *one == action);
         let mut changed = self.clone();
         // The numbers of the assignments.
         let mut taken: HashMap<(Scope, Press), usize> = HashMap::new();
@@ -180,16 +159,13 @@ impl Keymap {
                 let (key, name, other) = (press.name(), action.name(), assigned[other].0.name());
                 let twice = format!("`{key}` is listed twice");
                 let both = format!("`{key}` is assigned to both `{other}` and `{name}`");
-                return conflict(at, Some(*press), if name == other { twice } else { both });
+                return Err(Conflict { at, message: if name == other { twice } else { both } });
             }
             binding.keys = keys.clone().into();
         }
-        let mut robbed = None;
-        for binding in changed.bindings.iter_mut().filter(|binding| !said(binding.action)) {
-            let taker = |press: &Press| taken.get(&(binding.section.scope(), *press));
-            let by = binding.keys.iter().find_map(|press| taker(press).map(|at| (*at, *press, binding.action)));
-            binding.keys = binding.keys.iter().copied().filter(|press| taker(press).is_none()).collect();
-            robbed = robbed.or(by.filter(|_| binding.keys.is_empty()));
+        for binding in changed.bindings.iter_mut().filter(|b| assigned.iter().all(|(one, _)| *one != b.action)) {
+            let scope = binding.section.scope();
+            binding.keys = binding.keys.iter().copied().filter(|press| !taken.contains_key(&(scope, *press))).collect();
         }
         let alone = |action, press: &Press| changed.iter().all(|b| b.action == action || !b.keys.contains(press));
         let keys = |keymap: &Keymap, action| keymap.binding(action).map_or_else(Vec::new, |b| b.keys.to_vec());
@@ -198,23 +174,8 @@ impl Keymap {
             let own = assigned.iter().position(|(one, _)| *one == action);
             let taker = || assigned.iter().position(|(_, keys)| keys.iter().any(|press| lost.contains(press)));
             let why = "it needs a key that has no other meaning in any view";
-            let at = own.or_else(taker).unwrap_or_default();
-            return conflict(at, None, format!("no key would be left for `{name}`: {why}"));
-        }
-        if let Some((at, press, action)) = robbed {
-            let (key, name) = (press.name(), action.name());
-            let message = format!("`{key}` is the only key of `{name}`: assign that another key, or write {name} = []");
-            return conflict(at, Some(press), message);
-        }
-        for (at, (action, keys)) in assigned.iter().enumerate() {
-            let Some(was) = self.binding(*action).filter(|b| b.section.scope().is_none()) else { continue };
-            for press in keys.iter().filter(|press| !was.keys.contains(press)) {
-                let narrower = |b: &Binding| b.section.place().filter(|_| b.keys.contains(press) && !said(b.action));
-                let other = changed.iter().find_map(|b| Some((b.action.name(), narrower(b)?)));
-                let (Some((name, place)), key) = (other, press.name()) else { continue };
-                let remedy = format!("assign that another key, or write {name} = \"{key}\" to keep both");
-                return conflict(at, Some(*press), format!("`{key}` is the key of `{name}` {place}: {remedy}"));
-            }
+            let message = format!("no key would be left for `{name}`: {why}");
+            return Err(Conflict { at: own.or_else(taker).unwrap_or_default(), message });
         }
         *self = changed;
         Ok(())

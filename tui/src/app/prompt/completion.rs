@@ -67,17 +67,6 @@ impl Completion {
         (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None, is_near })
     }
 
-    /// The completions of the name of a file at the end of a path. `names` are those in its directory.
-    pub(crate) fn of_file(path: &str, names: &[String]) -> Option<Completion> {
-        let start = path.rfind('/').map_or(0, |slash| slash + 1);
-        let typed = &path[start..];
-        let fits = |name: &&String| name.starts_with(typed) && name.starts_with('.') == typed.starts_with('.');
-        let offer = |name: &String| Offer { text: name.clone(), ..Offer::default() };
-        let offers: Vec<Offer> = names.iter().filter(fits).take(OFFERED).map(offer).collect();
-        let typed = typed.to_owned();
-        (!offers.is_empty()).then_some(Completion { start, typed, offers, chosen: None, is_near: false })
-    }
-
     /// Inserts the completed text into the line. Returns the completion if there is a choice.
     pub(crate) fn insert(mut self, line: &mut Line) -> Option<Completion> {
         if let [_] = self.offers.as_slice() {
@@ -284,7 +273,7 @@ mod tests {
             ("comm!~LL", &["collect2"]),
             ("path~stdio", &[r"/usr/include/stdio\.h"]),
             ("path~\"a b", &[r#""/usr/include/a b,c\\*""#]),
-            ("path~\"local/", &[r"/usr/local/\x{1b}\[31m"]),
+            ("path~\"local/", &["\"/usr/local/\\x1b\\\\[31m\""]),
             ("pid>4", &["48214", "48213", "48215"]),
             ("dur>", &["100ms", "10ms", "10s", "1ms", "1s"]),
             // No value is known, or the operator does not fit here.

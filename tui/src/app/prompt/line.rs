@@ -4,10 +4,10 @@ use crate::app::keys::device::KeyCode;
 use crate::app::keys::keymap::Press;
 
 /// The maximum number of lines in the history.
-pub(crate) const HISTORY: usize = 100;
+const HISTORY: usize = 100;
 
 /// The maximum length of a line in bytes.
-pub(crate) const LINE: usize = 4096;
+const LINE: usize = 4096;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -19,8 +19,6 @@ pub(crate) struct Line {
     back: usize,
     /// The text before a line of the history was recalled.
     typed: String,
-    /// Whether a text did not fit, and the line has not changed since.
-    pub(crate) cut: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,37 +57,26 @@ impl Line {
         match press.code {
             KeyCode::Char(letter) if press.ctrl => self.ctrl(letter),
             KeyCode::Char(letter) if letter.len_utf8() <= self.room() => self.before.push(letter),
-            KeyCode::Char(_) => self.cut = true,
+            KeyCode::Char(_) => {}
             KeyCode::Up => self.recall(self.back + 1, history),
             KeyCode::Down => self.recall(self.back.saturating_sub(1), history),
             other => self.moved(other),
         }
-        if self.text() == before {
-            return Edited::Same;
-        }
-        self.cut = false;
-        Edited::Changed
+        if self.text() == before { Edited::Same } else { Edited::Changed }
     }
 
-    /// Inserts pasted text as one line: control characters become spaces.
-    pub(crate) fn paste(&mut self, text: &str) {
-        self.cut = false;
-        for letter in text.trim().chars() {
-            if letter.len_utf8() > self.room() {
-                self.cut = true;
-                return;
-            }
-            self.before.push(if letter.is_control() { ' ' } else { letter });
+    /// Inserts pasted text as one line: control characters become spaces. `false`: there is no room for all of it.
+    pub(crate) fn paste(&mut self, text: &str) -> bool {
+        let fits = text.trim().len() <= self.room();
+        if fits {
+            self.before.extend(text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
         }
+        fits
     }
 
     /// Replaces the text between a byte position and the cursor.
     pub(crate) fn replace(&mut self, from: usize, with: &str) {
-        if !self.before.is_char_boundary(from) {
-            return;
-        }
-        self.cut = from + with.len() + self.after.len() > LINE;
-        if !self.cut {
+        if self.before.is_char_boundary(from) && from + with.len() + self.after.len() <= LINE {
             self.before.truncate(from);
             self.before.push_str(with);
         }
@@ -144,7 +131,7 @@ impl Line {
             self.typed = self.text();
         }
         let text = if back == 0 { self.typed.clone() } else { history.nth_back(back).to_owned() };
-        *self = Line { before: text, after: String::new(), back, typed: std::mem::take(&mut self.typed), cut: false };
+        *self = Line { before: text, after: String::new(), back, typed: std::mem::take(&mut self.typed) };
     }
 }
 
@@ -152,23 +139,9 @@ impl Line {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     lines: Vec<String>,
-    /// The number of lines added in this session.
-    added: usize,
 }
 
 impl History {
-    /// The lines of earlier sessions, oldest first.
-    pub(crate) fn of(lines: Vec<String>) -> History {
-        let mut history = History::default();
-        lines.iter().for_each(|line| history.add(line));
-        History { added: 0, ..history }
-    }
-
-    /// The lines added in this session, as far as they are kept.
-    pub(crate) fn added(&self) -> &[String] {
-        self.lines.get(self.lines.len().saturating_sub(self.added)..).unwrap_or_default()
-    }
-
     /// Appends a line, unless it is empty or equal to the last one.
     pub(crate) fn add(&mut self, line: &str) {
         if line.is_empty() || self.lines.last().is_some_and(|last| last == line) {
@@ -178,7 +151,6 @@ impl History {
             self.lines.remove(0);
         }
         self.lines.push(line.to_owned());
-        self.added += 1;
     }
 
     fn nth_back(&self, back: usize) -> &str {
@@ -216,17 +188,10 @@ mod tests {
         assert_eq!(line.text(), "pid=1 ");
         let mut line = Line::new(&"x".repeat(LINE - 3));
         let press = |line: &mut Line, code| line.key(Press { code, ctrl: false }, &History::default());
-        line.paste("ä");
-        assert!(!line.cut && line.text().len() == LINE - 1);
+        assert!(line.paste("ä") && line.text().len() == LINE - 1);
         assert_eq!(press(&mut line, KeyCode::Char('ö')), Edited::Same);
-        assert!(line.cut && line.text().len() == LINE - 1);
-        press(&mut line, KeyCode::Left);
-        assert!(line.cut);
-        press(&mut line, KeyCode::Backspace);
-        assert!(!line.cut);
-        line.paste("1234");
-        assert!(line.cut && line.text().len() == LINE);
+        assert!(!line.paste("1234") && line.text().len() == LINE - 1);
         line.replace(0, "all");
-        assert!(!line.cut, "{}", line.text().len());
+        assert_eq!(line.text(), "all");
     }
 }

@@ -1,8 +1,6 @@
 //! The kept events as an excerpt, delivered in parts.
 
 use crate::app::App;
-use crate::app::views::event_list::Listing;
-use tracetui_events::filter::without_texts;
 use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::Excerpt;
@@ -19,57 +17,18 @@ pub(crate) struct KeptEvents {
     done: u64,
     /// The number of events that were evicted before they were taken. Known after the last part.
     pub(crate) evicted: u64,
-    /// Of a part of the events: those that are left, and which of them have a row.
-    list: Option<(std::vec::IntoIter<Id>, Listing)>,
-    /// The events evicted before the start.
-    before: u64,
 }
-
-/// The most events examined for a part. It may then be empty.
-const SLICE: usize = 1 << 14;
 
 impl KeptEvents {
     pub(crate) fn new(app: &App) -> KeptEvents {
         let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL);
         let (store, excerpt) = (app.store(), Excerpt::new(app.world(), kinds, ""));
-        let before = store.evicted();
-        KeptEvents { excerpt, next: store.first_id(), done: before, evicted: 0, list: None, before }
-    }
-
-    /// Those that the list shows now, folded or not, with what a reader needs to show them.
-    pub(crate) fn of_list(app: &App) -> KeptEvents {
-        let kinds = app.pipeline.kinds().unwrap_or(KindSet::ALL) & app.screen.kinds;
-        let excerpt = Excerpt::new(app.world(), kinds, &without_texts(&app.filter.text())).only_shown();
-        let ids: Vec<Id> = (0..).map_while(|at| app.events().passing(at)).collect();
-        KeptEvents { excerpt, list: Some((ids.into_iter(), app.events().listing())), ..KeptEvents::new(app) }
-    }
-
-    /// The number of events taken, without those that were evicted before.
-    pub(crate) fn events_taken(&self) -> u64 {
-        self.done - self.before
+        KeptEvents { excerpt, next: store.first_id(), done: store.evicted(), evicted: 0 }
     }
 
     /// The frames of the next part, and whether it is the last one.
     pub(crate) fn next(&mut self, app: &App) -> (Batch, bool) {
         let (store, world) = (app.store(), app.world());
-        if let Some((ids, listing)) = &mut self.list {
-            for id in ids.by_ref().take(SLICE) {
-                let Some(stored) = store.get(id) else { continue };
-                let added = stored.with(world, |seen| {
-                    let has_row = listing.has_row(seen.event, stored.answered);
-                    if has_row {
-                        self.excerpt.add(seen, &stored.frame());
-                    }
-                    has_row
-                });
-                self.done += u64::from(added == Some(true) && stored.kind != Kind::Lost);
-                if self.excerpt.bytes() >= limits::BLOCK {
-                    break;
-                }
-            }
-            let done = ids.len() == 0;
-            return (self.excerpt.batch(), done);
-        }
         for stored in store.range(self.next..store.next_id()) {
             if self.excerpt.bytes() >= limits::BLOCK {
                 return (self.excerpt.batch(), false);

@@ -106,7 +106,7 @@ impl LoadedPart<'_> {
         let Some(replay) = self.0.replay.as_ref().filter(|replay| replay.from_start) else { return (None, None) };
         let evicted = self.0.store.evicted();
         let at = self.0.events.selected().map(|at| evicted + self.0.store.events_before(at + 1));
-        (at, replay.is_up_to_date(self.wants_frames()).then(|| evicted + self.0.store.events()))
+        (at, replay.at_end().then(|| evicted + self.0.store.events()))
     }
 
     /// Whether the recording has nothing before the kept events.
@@ -126,7 +126,7 @@ impl LoadedPart<'_> {
             .replay
             .as_ref()
             .filter(|replay| replay.facts.seekable)
-            .is_some_and(|replay| !(self.begins_at_start() && replay.is_up_to_date(self.wants_frames())))
+            .is_some_and(|replay| !(self.begins_at_start() && replay.at_end()))
     }
 
     /// Whether more frames are wanted: if memory allows, or the position is near the end of the loaded part.
@@ -135,7 +135,7 @@ impl LoadedPart<'_> {
         let (first, next) = (self.0.store.first_id(), self.0.store.next_id());
         let at = self.0.events.selected().unwrap_or(first);
         let near_the_end = at - first.min(at) >= (next - first) / 4 * 3;
-        let follows = self.0.events.follows && replay.facts.end.is_open();
+        let follows = self.0.events.follows && replay.grows();
         follows
             || replay.transport.target().is_some()
             || near_the_end

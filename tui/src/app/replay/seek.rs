@@ -20,7 +20,6 @@ impl App {
         self.pipeline = pipeline(self.settings.budget, state, &[self.filter.roots(), self.watches.roots()].concat());
         self.pipeline.world_mut().ends_at = self.replay.as_ref().and_then(Replay::ends_at);
         self.watches.recount();
-        self.muted.iter_mut().for_each(|mute| mute.count = 0);
         self.side.restart();
         self.output = self.pipeline.world().terminal().map(Output::restored);
         if self.output.is_none() && self.screen.shows_output() {
@@ -42,7 +41,7 @@ impl App {
         }
     }
 
-    /// Goes to the target once it is loaded. The list follows only at the end of a recording that is still being written.
+    /// Goes to the target once it is loaded. The list follows only at the end of a pipe.
     pub(in crate::app) fn settle_replay(&mut self) {
         let awaits = self.replay.as_ref().is_none_or(|replay| replay.transport.awaits());
         if awaits || self.look_for_any_row() {
@@ -101,7 +100,7 @@ impl App {
         let Some(replay) = &mut self.replay else { return false };
         match action {
             Action::Play | Action::Pause => self.toggle_play(),
-            Action::Slower | Action::Faster => replay.change_speed(action == Action::Faster),
+            Action::Slower | Action::Faster => replay.speed = replay.speed.next(action == Action::Faster),
             Action::EventBack | Action::EventForward => {
                 let rows = if action == Action::EventBack { -1 } else { 1 };
                 self.events.move_by(rows, self.list_height(), &self.store);
@@ -189,7 +188,7 @@ impl App {
         let (at, now, row) = (self.loaded().selected_ns().unwrap_or_default(), self.now, self.events.chosen);
         let height = self.list_height();
         let Some(replay) = &mut self.replay else { return };
-        let (ended, grows) = (replay.has_ended(), replay.grows());
+        let (ended, grows) = (replay.at_end(), replay.grows());
         let held = match replay.transport.rest() {
             Transport::Following => {
                 self.events.stay(height, &self.store);
@@ -260,7 +259,7 @@ impl App {
         let chosen = self.events.chosen;
         let Some(replay) = &mut self.replay else { return true };
         replay.transport.playing_mut().into_iter().for_each(|playing| playing.row = chosen);
-        if at >= last && row == rows && replay.has_ended() {
+        if at >= last && row == rows && replay.at_end() {
             replay.transport.stop();
             self.notify("the recording ends here");
         }

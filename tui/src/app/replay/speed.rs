@@ -39,10 +39,6 @@ impl Speed {
         let ns = time.as_nanos().min(u128::from(u64::MAX)) as u64;
         ns.saturating_mul(by.into()) / u64::from(of)
     }
-
-    pub(super) fn factor(self) -> f64 {
-        f64::from(self.0) / f64::from(self.1)
-    }
 }
 
 impl Default for Speed {

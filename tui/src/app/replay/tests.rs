@@ -125,8 +125,7 @@ fn it_goes_to_times_that_are_loaded_even_if_they_go_back() {
 #[test]
 fn it_asks_for_parts_that_are_not_loaded() {
     let (mut app, mut maker) = opened(0);
-    let facts = app.replay.as_ref().expect("a replay").facts.clone();
-    app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
+    app.replay.as_mut().expect("a replay").facts.events = WHOLE_EVENTS;
     load(&mut app, &mut maker, 500);
     let from = app.loaded().position().expect("a position");
     let wanted = from + 60 * SECOND;
@@ -144,8 +143,7 @@ fn it_asks_for_parts_that_are_not_loaded() {
     assert_eq!(app.loaded().numbers(), (None, None), "what is before is not known");
     // Up at the top asks for what is before all events.
     let (mut app, mut maker) = opened(0);
-    let facts = app.replay.as_ref().expect("a replay").facts.clone();
-    app.update(Input::Replayed(Facts { events: WHOLE_EVENTS, ..facts }));
+    app.replay.as_mut().expect("a replay").facts.events = WHOLE_EVENTS;
     app.update(Input::Restore(Some(Pipeline::default().state()), false));
     maker.ns += 60 * SECOND;
     let first = maker.ns + maker.step_ns;
@@ -213,45 +211,30 @@ fn playing_goes_on_from_a_selected_row_and_where_a_recording_grows() {
     assert!(!plays(&app));
 }
 
-/// A recording that is still being written, with 1,000 events so far.
+/// A pipe, with 1,000 events so far.
 fn growing() -> (App, Maker) {
     let (mut app, mut maker) = opened(0);
-    let facts = Facts { end: End::Growing, seekable: true, ..Facts::default() };
-    app.set_replay(Replay::new(facts, Target::First, Speed::default()));
+    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
     load(&mut app, &mut maker, 1000);
-    app.update(Input::Batch(Batch::default()));
     (app, maker)
 }
 
 #[test]
-fn a_recording_that_grows_is_followed_from_its_end() {
+fn a_pipe_is_followed_from_its_end() {
     let (mut app, mut maker) = growing();
-    assert_eq!((row(&app), app.loaded().numbers()), (0, number(1, 1000)));
+    assert_eq!((row(&app), app.loaded().numbers(), transport(&app)), (0, (Some(1), None), "paused"));
     assert_eq!((row(keys(&mut app, "G")), app.events().follows), (999, true));
     load(&mut app, &mut maker, 500);
-    assert_eq!((row(&app), app.loaded().wants_frames()), (1499, true));
-    app.update(Input::Batch(Batch::default()));
-    assert_eq!(app.loaded().numbers(), number(1500, 1500));
+    assert_eq!((row(&app), app.loaded().wants_frames(), transport(&app)), (1499, true, "following"));
     // A row that the user chose stays selected.
     load(keys(&mut app, "k"), &mut maker, 500);
     assert_eq!((row(&app), app.events().follows), (1498, false));
-    app.update(Input::Batch(Batch::default()));
     assert_eq!(row(keys(&mut app, "F")), 1999);
     // The end is the last event.
-    app.update(Input::Replayed(Facts { end: End::Complete, seekable: true, ..Facts::default() }));
-    assert_eq!(app.screen.message(), Some("the recording is complete"));
     app.update(Input::SourceEnded);
-    assert_eq!((row(&app), app.events().follows), (1999, false));
-    // A pipe is followed until it ends.
-    let (mut app, mut maker) = opened(0);
-    app.set_replay(Replay::new(Facts::default(), Target::First, Speed::default()));
-    load(&mut app, &mut maker, 1_000);
-    assert_eq!((row(&app), transport(&app)), (0, "paused"));
-    load(keys(&mut app, "G"), &mut maker, 1_000);
-    assert_eq!((row(&app), transport(&app)), (1_999, "following"));
-    app.update(Input::SourceEnded);
-    load(&mut app, &mut maker, 1);
-    assert_eq!((row(&app), transport(&app)), (1_999, "paused"));
+    work(&mut app);
+    assert_eq!((row(&app), app.events().follows, app.loaded().numbers()), (1999, false, number(2000, 2000)));
+    assert_eq!(transport(&app), "paused");
 }
 
 #[test]
@@ -262,7 +245,7 @@ fn space_pauses_following_and_continues_it() {
     load(keys(&mut app, " "), &mut maker, 500);
     tick(&mut app, 2_000);
     assert_eq!((row(&app), transport(&app)), (999, "paused"));
-    assert_eq!(app.loaded().numbers(), number(1000, 1500));
+    assert_eq!(app.loaded().numbers(), (Some(1000), None));
     assert_eq!((row(keys(&mut app, " ")), transport(&app)), (1499, "following"));
     // From another row, Space plays. Then it pauses and resumes playback.
     let steps = [(" k ", "playing"), (" ", "paused"), (" ", "playing")];
@@ -281,36 +264,8 @@ fn space_pauses_following_and_continues_it() {
     // A filter that hides the row of the pause changes nothing.
     assert_eq!(transport(keys(&mut app, "F fcomm=rare\n ")), "following");
     // Without a row there is no place to stay at.
-    keys(&mut app, "fcomm=none\n ").update(Input::Batch(Batch::default()));
+    keys(&mut app, "fcomm=none\n ");
     assert_eq!((app.screen.message(), transport(&app)), (Some("no event is shown yet"), "following"));
-}
-
-#[test]
-fn the_end_of_a_recording_that_grows_is_reached_without_loading_it_again() {
-    let (mut app, mut maker) = growing();
-    let facts = Facts { events: 5_000, end: End::Growing, seekable: true, ..Facts::default() };
-    app.update(Input::Replayed(facts.clone()));
-    // Not all written events are loaded.
-    load(&mut app, &mut maker, 500);
-    for letter in ['G', 'F', 'G'] {
-        let kept = app.store().events();
-        assert!(!seeks(&press(&mut app, letter)), "{letter}");
-        assert_eq!((app.store().events(), row(&app)), (kept, kept as usize - 1));
-        load(&mut app, &mut maker, 500);
-        assert_eq!(app.loaded().numbers(), number(kept + 500, kept + 500));
-        keys(&mut app, "k");
-    }
-    // Only in a long recording does loading the end beat reading up to it.
-    app.update(Input::Replayed(Facts { events: 10 * WHOLE_EVENTS, ..facts.clone() }));
-    assert!(seeks(&press(&mut app, 'G')));
-    app.update(Input::Restore(Some(Pipeline::default().state()), false));
-    load(&mut app, &mut maker, 500);
-    assert_eq!((transport(&app), app.loaded().numbers()), ("following", (None, None)));
-    // The events that the pipeline of a saved state knows count as read.
-    let near = app.loaded().events_read() + NEAR_EVENTS / 2;
-    app.update(Input::Replayed(Facts { events: near.max(WHOLE_EVENTS), ..facts }));
-    let reads_on = app.replay.as_ref().is_some_and(|replay| replay.reads_on(app.loaded().events_read()));
-    assert!(!reads_on, "the state was empty");
 }
 
 #[test]
@@ -328,7 +283,8 @@ fn the_density_grows_with_the_recording_within_the_memory() {
     assert!(bins.len() > BINS / 2 && events.clone().max() <= events.min().map(|least| least + 1), "{bins:?}");
     // The index of a large recording replaces the counts.
     let part = Density { first_ns: start, last_ns: end, events: 1 << 20, lost: 3 };
-    app.update(Input::Replayed(Facts { span: Some((start, end)), density: vec![part], ..Facts::default() }));
+    let facts = Facts { span: Some((start, end)), density: vec![part], ..Facts::default() };
+    app.set_replay(Replay::new(facts, Target::First, Speed::default()));
     assert_eq!(app.time.bins(end).to_vec().iter().fold(Bin::default(), Bin::and).events, 1 << 20);
     // No more is loaded than memory holds.
     let (mut app, mut maker) = opened_in(8 << 20, 0);

@@ -120,37 +120,18 @@ pub struct Playing {
     pub(in crate::app) at: u64,
     /// When the last step was.
     then: Duration,
-    /// When the speed measurement began, and the position at that time.
-    measured: (Duration, u64),
-    /// The speed over the previous second.
-    pub(in crate::app) reached: Option<f64>,
     /// The row of the last step. If the user selects another row, playback continues from that row.
     pub(in crate::app) row: Option<Id>,
 }
 
 impl Playing {
     pub(in crate::app) fn new(at: u64, now: Duration, row: Option<Id>) -> Playing {
-        Playing { at, then: now, measured: (now, at), reached: None, row }
-    }
-
-    fn measure(&mut self, now: Duration) {
-        let (since, from) = self.measured;
-        let passed = now.saturating_sub(since);
-        if passed >= Duration::from_secs(1) {
-            self.reached = Some(self.at.saturating_sub(from) as f64 / passed.as_nanos() as f64);
-            self.measured = (now, self.at);
-        }
+        Playing { at, then: now, row }
     }
 
     /// Advances to now, but not beyond `last`.
     pub(in crate::app) fn step(&mut self, now: Duration, last: u64, speed: Speed) {
         let to = self.at.saturating_add(speed.passes(now.saturating_sub(self.then)));
         (self.at, self.then) = (to.min(last.max(self.at)), now);
-        self.measure(now);
-    }
-
-    /// Restarts the measurement: a speed reached at another setting says nothing.
-    pub(in crate::app) fn measure_anew(&mut self) {
-        (self.measured, self.reached) = ((self.then, self.at), None);
     }
 }

@@ -82,11 +82,6 @@ impl App {
                 self.work();
                 return true;
             }
-            (OverlayKind::Loss, Action::Mute) => {
-                self.unmute(self.muted.len().checked_sub(1));
-                return true;
-            }
-            (OverlayKind::Strip, Action::Mute) => return false,
             (OverlayKind::Strip, Action::Up | Action::PageUp) => return self.act_on_side(Action::StripUp),
             (OverlayKind::Strip, Action::Down | Action::PageDown) => return self.act_on_side(Action::StripDown),
             (

@@ -103,8 +103,6 @@ pub(crate) struct Row {
     pub key: Key,
     /// The owner, if it is below the row of that.
     pub below: Option<Owned>,
-    /// How many of its programs and attachments are new.
-    new: usize,
     /// Whether it is of unloaded programs or former attachments.
     gone: bool,
 }
@@ -114,8 +112,8 @@ pub(crate) struct Bpf {
     /// The rows. Without a key, the first one is selected.
     pub(crate) list: List<Row, Key, Order>,
     groups: Vec<Group>,
-    /// Programs and attachments, each with whether it came during the trace.
-    members: Vec<(Key, bool)>,
+    /// Programs and attachments.
+    members: Vec<Key>,
     unfolded: HashSet<Owned>,
     pub(crate) tally: Tally,
     pub(crate) hides_gone: bool,
@@ -127,7 +125,7 @@ pub(crate) struct Bpf {
 impl Bpf {
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.list.rows)
-            + self.members.capacity() * size_of::<(Key, bool)>()
+            + self.members.capacity() * size_of::<Key>()
             + self.groups.capacity() * size_of::<Group>()
     }
 
@@ -241,7 +239,7 @@ impl Bpf {
             let load = loads.reduce(|(runs, ns), (more, time)| (runs.saturating_add(more), ns.saturating_add(time)));
             let members = self.members.len()..self.members.len() + group.len();
             self.groups.push(Group { owned, named_by, members, programs: programs.len(), load, since, new, writes });
-            self.members.extend(group.iter().map(|made| (made.key, made.new)));
+            self.members.extend(group.iter().map(|made| made.key));
         }
         let busiest = |group: &Group| {
             let (runs, ns) = group.load.unwrap_or_default();
@@ -263,10 +261,9 @@ impl Bpf {
             let (owned, gone) = (group.owned, group.owned.gone);
             let below = Some(owned).filter(|_| group.members.len() > 1);
             let folds = below.is_some() && !self.unfolded.contains(&owned);
-            let new = if folds { group.new } else { 0 };
-            rows.extend(below.map(|owned| Row { key: Key::Owner(owned), below: None, new, gone }));
+            rows.extend(below.map(|owned| Row { key: Key::Owner(owned), below: None, gone }));
             let shown = self.members.get(group.members.clone()).filter(|_| !folds).unwrap_or_default();
-            rows.extend(shown.iter().map(|(key, new)| Row { key: *key, below, new: (*new).into(), gone }));
+            rows.extend(shown.iter().map(|key| Row { key: *key, below, gone }));
         }
         rows
     }
@@ -280,7 +277,7 @@ impl Bpf {
         if let Key::Owner(owned) = key {
             return self.group(owned).or_else(|| self.groups.iter().find(|group| group.owned.by == owned.by));
         }
-        let at = self.members.iter().position(|(member, _)| *member == key)?;
+        let at = self.members.iter().position(|member| *member == key)?;
         self.groups.iter().find(|group| group.members.contains(&at) && group.members.len() > 1)
     }
 
@@ -289,7 +286,7 @@ impl Bpf {
         let of = |key: Key| rows.iter().position(|row| row.key == key);
         of(key).or_else(|| {
             let group = self.group_of(key)?;
-            of(Key::Owner(group.owned)).or_else(|| of(self.members.get(group.members.start)?.0))
+            of(Key::Owner(group.owned)).or_else(|| of(*self.members.get(group.members.start)?))
         })
     }
 
@@ -302,7 +299,7 @@ impl Bpf {
         let group = if let Key::Owner(owned) = key { self.group(owned) } else { None };
         let members = group.map_or(&[][..], |group| self.members.get(group.members.clone()).unwrap_or_default());
         let own = Some(key).filter(|_| group.is_none());
-        own.into_iter().chain(members.iter().map(|(key, _)| *key)).filter_map(|key| self.seen(key, world))
+        own.into_iter().chain(members.iter().copied()).filter_map(|key| self.seen(key, world))
     }
 
     /// The name of an owner, escaped.
@@ -336,10 +333,6 @@ impl Bpf {
 
     pub(crate) fn seen<'a>(&self, key: Key, world: &'a World) -> Option<Seen<'a>> {
         Seen::of(key, self.built_from.and_then(|made| made.moment), world)
-    }
-
-    pub(crate) fn new_above(&self) -> usize {
-        self.list.rows.iter().take(self.list.top).map(|row| row.new).sum()
     }
 
     /// Selects the first row, from now on.
@@ -447,11 +440,11 @@ impl ViewState for Bpf {
     fn find(&mut self, pattern: &Regex, down: bool, here: bool, context: &mut Context<'_>) {
         let selected = self.list.selected().and_then(|row| match row.key {
             Key::Owner(owned) => self.group(owned).map(|group| group.members.start),
-            key => self.members.iter().position(|(member, _)| *member == key),
+            key => self.members.iter().position(|member| *member == key),
         });
         let rows = Rows { count: self.members.len(), at: selected.unwrap_or_default(), top: 0 };
         let found = rows.next((down, here), |at| self.is_match(at, pattern, context));
-        let Some((key, _)) = found.and_then(|at| self.members.get(at).copied()) else {
+        let Some(key) = found.and_then(|at| self.members.get(at).copied()) else {
             return context.notify("no match");
         };
         if let Some(owned) = self.group_of(key).map(|group| group.owned) {
@@ -464,7 +457,7 @@ impl ViewState for Bpf {
 
     /// `at`: the position of a program or an attachment among all of them.
     fn is_match(&self, at: usize, pattern: &Regex, context: &Context<'_>) -> bool {
-        let seen = self.members.get(at).and_then(|(key, _)| self.seen(*key, context.world));
+        let seen = self.members.get(at).and_then(|key| self.seen(*key, context.world));
         seen.is_some_and(|seen| pattern.is_match(seen.line().as_bytes()))
     }
 

@@ -9,8 +9,8 @@ pub(crate) mod row;
 
 use crate::app::filter::DisplayFilter;
 use crate::app::watch::Watches;
+use groups::Groups;
 pub(crate) use groups::{Added, Group, Job, Listing, Quiet};
-use groups::{At, Groups};
 pub(crate) use keys::Alike;
 use std::ops::Range;
 use tracetui_events::enrich::World;
@@ -29,27 +29,22 @@ pub(crate) struct ShowConditions<'a> {
 }
 
 impl ShowConditions<'_> {
-    /// Whether an event is shown. Gap rows are shown unless the filter requires kinds other than `lost`.
-    pub(crate) fn answer(&self, seen: &EventContext<'_>) -> Answer {
-        let kind = seen.event.kind();
-        if kind == Kind::Lost {
-            let hidden = self.filter.is_some_and(|filter| !filter.matches(seen));
-            return if hidden { Answer::No } else { Answer::Marked };
+    /// Whether an event is shown, as far as its kind and result say, and else by `matches`. Gap rows are shown unless the filter requires
+    /// kinds other than `lost`.
+    pub(crate) fn answer(&self, kind: Kind, failed: bool, matches: impl FnOnce(&DisplayFilter) -> bool) -> Answer {
+        let is_gap = kind == Kind::Lost;
+        let may_be = is_gap || self.kinds.contains(kind) && (failed || !self.failures);
+        match may_be && self.filter.is_none_or(matches) {
+            false => Answer::No,
+            true if is_gap => Answer::Marked,
+            true => Answer::Yes,
         }
-        let belongs = self.cheap(kind, seen.event.failed()) && self.filter.is_none_or(|filter| filter.matches(seen));
-        if belongs { Answer::Yes } else { Answer::No }
     }
 
     /// Whether a stored event is shown. Decodes the event only if the filter needs it.
     pub(crate) fn answer_stored(&self, stored: &Stored<'_>, world: &dyn Tables) -> Answer {
-        match (stored.kind, self.filter) {
-            (Kind::Lost, None) => Answer::Marked,
-            (kind, None) if self.cheap(kind, stored.failed) => Answer::Yes,
-            (kind, Some(_)) if kind == Kind::Lost || self.cheap(kind, stored.failed) => {
-                stored.with(world, |seen| self.answer(seen)).unwrap_or(Answer::No)
-            }
-            _ => Answer::No,
-        }
+        let matches = |filter: &DisplayFilter| stored.with(world, |seen| filter.matches(seen)) == Some(true);
+        self.answer(stored.kind, stored.failed, matches)
     }
 
     /// The job, if its row is shown.
@@ -57,35 +52,73 @@ impl ShowConditions<'_> {
         let shown = self.answer_stored(&store.get(job.exec)?, world) == Answer::Yes;
         shown.then_some(job.process)
     }
-
-    fn cheap(&self, kind: Kind, failed: bool) -> bool {
-        self.kinds.contains(kind) && (failed || !self.failures)
-    }
 }
 
-/// How many screens of rows a pause keeps above and below the visible one, and the maximum number of rows that it keeps.
-const HELD: (usize, usize) = (4, 4096);
+/// How many screens of rows a pause keeps above and below the visible one.
+const HELD: usize = 4;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct EvictedRows {
-    /// Evicted above the first row.
-    pub above: usize,
-    /// Evicted among the other rows of the pause.
-    pub between: usize,
-    /// Evicted rows that came after the pause.
-    pub new: usize,
-}
+/// How many of the newest events are filtered first.
+const NEWEST: u64 = 4_000;
 
-/// The most events of a group that are examined for evicted ones.
-const MOST: usize = 128;
-
+/// The events that pass the filter and their rows, from an event on.
 #[derive(Debug, Default)]
-pub struct EventList {
-    /// The events that pass the filter.
+struct Filtered {
     passing: Index,
     listed: Groups,
     /// The failures that nothing answered, if they are kept apart.
     failures: Option<Groups>,
+    /// The first event that was not examined.
+    next: Id,
+}
+
+impl Filtered {
+    /// Without rows, to add the events from `next` on. What is unfolded stays so.
+    fn again(&self, next: Id, store: &Store) -> Filtered {
+        let failures = self.failures.as_ref().map(|failures| failures.again(store));
+        Filtered { passing: Index::new(store), listed: self.listed.again(store), failures, next }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Groups> {
+        self.failures.iter().chain([&self.listed])
+    }
+
+    /// Adds the next event.
+    fn add(&mut self, added: Added, seen: &EventContext<'_>, store: &Store, is_pinned: impl Fn(Id) -> bool) {
+        self.next = added.id + 1;
+        self.passing.append(added.id, added.answer);
+        if let Some(rows) = self.failures.as_mut().filter(|_| added.answer == Answer::Yes && seen.event.failed()) {
+            rows.add(Added { watched: false, ..added }, seen, store, |_| false);
+        }
+        if added.answer != Answer::No {
+            self.listed.add(added, seen, store, is_pinned);
+        }
+    }
+
+    fn passes(&self, id: Id) -> bool {
+        self.passing.get(self.passing.place(id)) == Some(id)
+    }
+
+    fn answered(&mut self, stored: &Stored<'_>, store: &Store, stays: bool) {
+        if self.passes(stored.id) {
+            self.failures.iter_mut().for_each(|rows| rows.answered(stored, store, false));
+            self.listed.answered(stored, store, stays);
+        }
+    }
+
+    fn evict(&mut self, store: &Store) {
+        self.passing.evict(store);
+        self.failures.iter_mut().for_each(|rows| rows.evict(store, &self.passing));
+        self.listed.evict(store, &self.passing);
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct EventList {
+    shown: Filtered,
+    /// The rows of all events while they are made. Until then, the rows of the newest ones are shown.
+    whole: Option<Filtered>,
+    /// The first event that arrived after all events were to be filtered again.
+    again_from: Id,
     /// The event that was selected last. If it is hidden or evicted, the nearest row is selected.
     pub(crate) chosen: Option<Id>,
     /// The first row on the screen.
@@ -94,9 +127,12 @@ pub struct EventList {
     pub(crate) follows: bool,
     /// The row at which the list stopped to follow for the detail pane.
     pub(crate) stayed: Option<Id>,
-    /// The first event that arrived after the view was paused.
+    /// The first event that arrived after the view was paused. Those from it on are added when the view resumes.
     pub(crate) frozen: Option<Id>,
-    pub(crate) evicted: EvictedRows,
+    /// How many events that pass the filter arrived during the pause.
+    arrived: usize,
+    /// Failures of the paused list that were answered.
+    answered: Vec<Id>,
     /// The first event that arrived after following ended.
     unseen: Id,
     /// The number of cells by which DETAIL is scrolled.
@@ -106,97 +142,90 @@ pub struct EventList {
 impl EventList {
     /// An empty list that follows the newest row.
     pub fn new() -> EventList {
-        EventList { follows: true, listed: Groups::new(Listing::All, true), ..EventList::default() }
+        let shown = Filtered { listed: Groups::new(Listing::All, true), ..Filtered::default() };
+        EventList { follows: true, shown, ..EventList::default() }
     }
 
     /// Empties the list, to hold other events.
     pub(crate) fn empty(&mut self) {
         let listed = Groups::new(self.listing(), self.folds());
-        let failures = self.failures.as_ref().map(|_| Groups::new(Listing::Unanswered, true));
-        *self = EventList { sideways: self.sideways, listed, failures, ..EventList::new() };
+        let failures = self.shown.failures.as_ref().map(|_| Groups::new(Listing::Unanswered, true));
+        let shown = Filtered { listed, failures, ..Filtered::default() };
+        *self = EventList { sideways: self.sideways, shown, ..EventList::new() };
     }
 
     /// Chooses the events with a row. The events are then filtered again.
     pub(crate) fn list(&mut self, listing: Listing) {
         if self.listing() != listing {
-            self.listed = Groups::new(listing, self.folds());
+            self.shown.listed = Groups::new(listing, self.folds());
         }
     }
 
     /// Keeps the failures that nothing answered apart, whatever has a row. The events are then filtered again.
     pub(crate) fn keep_failures(&mut self, keeps: bool) {
-        self.failures = keeps.then(|| Groups::new(Listing::Unanswered, true));
+        self.shown.failures = keeps.then(|| Groups::new(Listing::Unanswered, true));
     }
 
     /// The failures that nothing answered before an event, the newest first, each with the texts beside its row.
     pub(crate) fn failures(&self, until: Option<Id>) -> impl Iterator<Item = (Id, Vec<String>)> {
-        self.failures.iter().flat_map(move |rows| {
+        self.shown.failures.iter().flat_map(move |rows| {
             let end = until.map_or(rows.index.len(), |until| rows.index.place(until));
             (0..end).rev().filter_map(|at| rows.index.get(at)).map(|id| (id, rows.remarks(id)))
         })
     }
 
     pub(crate) fn listing(&self) -> Listing {
-        self.listed.listing
+        self.shown.listed.listing
     }
 
     /// The events with a row.
     fn index(&self) -> &Index {
-        &self.listed.index
+        &self.shown.listed.index
     }
 
     /// The events that are counted as shown: those with a row or in the group of one.
     fn counted(&self) -> &Index {
-        if self.listing() == Listing::All { &self.passing } else { self.index() }
+        if self.listing() == Listing::All { &self.shown.passing } else { self.index() }
     }
 
     pub(crate) fn append(&mut self, added: Added, seen: &EventContext<'_>, store: &Store) {
-        self.passing.append(added.id, added.answer);
-        let stays = self.pinned_rows();
-        if let Some(rows) = self.failures.as_mut().filter(|_| added.answer == Answer::Yes && seen.event.failed()) {
-            rows.add(Added { watched: false, ..added }, seen, At::End, store, |_| false);
-        }
-        if added.answer != Answer::No {
-            if self.follows && self.frozen.is_none() {
-                self.listed.rejoin(store);
-            }
-            self.listed.add(added, seen, At::End, store, stays);
+        if self.paused() {
+            self.arrived += usize::from(added.answer == Answer::Yes);
+        } else if self.shown.next == added.id {
+            let is_pinned = self.pinned();
+            self.shown.add(added, seen, store, is_pinned);
         }
     }
 
-    /// The rows that nothing may replace: the selected one, and those of a pause.
-    fn pinned_rows(&self) -> impl Fn(Id) -> bool + use<> {
-        let (selected, frozen) = (self.chosen.filter(|_| !self.follows), self.frozen);
-        move |id| selected == Some(id) || frozen.is_some_and(|frozen| id < frozen)
+    /// The row that no other may replace: the selected one.
+    fn pinned(&self) -> impl Fn(Id) -> bool + Copy + use<> {
+        let selected = self.chosen.filter(|_| !self.follows);
+        move |id| selected == Some(id)
     }
 
     /// Handles a failure that a later event answered.
     pub(crate) fn answered(&mut self, stored: &Stored<'_>, store: &Store) {
-        let stays = self.pinned_rows()(stored.id);
-        if self.passes(stored.id) {
-            self.failures.iter_mut().for_each(|rows| rows.answered(stored, store, false));
-            self.listed.answered(stored, store, stays);
+        if self.paused() {
+            self.answered.extend(Some(stored.id).filter(|id| self.passes(*id)));
+            return;
         }
+        let stays = self.pinned()(stored.id);
+        [&mut self.shown].into_iter().chain(&mut self.whole).for_each(|rows| rows.answered(stored, store, stays));
     }
 
     /// The events without a row that a row counts.
     pub(crate) fn quiet(&self, id: Id, process: ProcessKey) -> Option<Quiet> {
-        self.listed.quiet_at(id, process)
+        self.shown.listed.quiet_at(id, process)
     }
 
     /// The group of a row, if it has several events.
     pub(crate) fn group(&self, id: Id) -> Option<Group> {
-        self.listed.group(id)
-    }
-
-    /// What the failures of a row have in common.
-    pub(crate) fn alike(&self, id: Id) -> Option<Alike> {
-        self.failures.iter().chain([&self.listed]).find_map(|rows| rows.group(id)).map(|group| group.alike)
+        self.shown.listed.group(id)
     }
 
     /// The texts beside a row about its group, longest first. `found`: where its search found the name if the list does not show that.
     pub(crate) fn remarks(&self, id: Id, found: Option<&str>) -> Vec<String> {
-        let own = self.listed.remarks(id);
+        let own = self.shown.listed.remarks(id);
         let Some(dir) = found else { return own };
         let place = format!("found in {dir}");
         let all =
@@ -205,20 +234,12 @@ impl EventList {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.failures.iter().chain([&self.listed]).map(Groups::bytes).sum()
+        let groups = [&self.shown].into_iter().chain(&self.whole).flat_map(Filtered::groups);
+        groups.map(Groups::bytes).sum::<usize>() + size_of_val(&*self.answered)
     }
 
     pub fn evict(&mut self, store: &Store) {
-        let first = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned);
-        let (above, rows, all) = (self.index().place(first), self.rows(), self.index().len());
-        self.passing.evict(store);
-        self.failures.iter_mut().for_each(|rows| rows.evict(store, &self.passing));
-        self.listed.evict(store, &self.passing);
-        let above = above - self.index().place(first);
-        let (of_pause, all) = (rows - self.rows(), all - self.index().len());
-        self.evicted.above += above.min(of_pause);
-        self.evicted.between += of_pause.saturating_sub(above);
-        self.evicted.new += all - of_pause;
+        [&mut self.shown].into_iter().chain(&mut self.whole).for_each(|rows| rows.evict(store));
     }
 
     /// During a pause, keeps the rows on and around the screen in memory. Returns whether the rows to keep have changed.
@@ -240,69 +261,93 @@ impl EventList {
         if store.pinned().is_some_and(is_held) {
             return None;
         }
-        let (screens, most) = HELD;
-        let end = Some((last + screens * height).min(self.rows())).filter(|end| end - first < most).unwrap_or(last + 1);
-        Some(first.saturating_sub(screens * height).max(end.saturating_sub(most))..end)
+        Some(first.saturating_sub(HELD * height)..(last + HELD * height).min(self.rows()))
     }
 
-    /// Filters all events again, the newest first.
+    /// Filters all events again: first the newest, then all of them, the oldest first.
     pub fn restart(&mut self, store: &Store) {
-        self.passing = Index::new(store);
-        self.failures.iter_mut().chain([&mut self.listed]).for_each(|rows| rows.again(store));
-        self.evicted = EvictedRows::default();
+        let first = store.pinned().map_or(store.first_id(), |(pinned, _)| pinned.min(store.first_id()));
+        let newest = self.end(store).saturating_sub(NEWEST);
+        self.whole = (newest > first).then(|| self.shown.again(0, store));
+        self.shown = self.shown.again(if newest > first { newest } else { 0 }, store);
+        self.again_from = store.next_id();
+        self.answered.clear();
     }
 
+    /// The first event that is not to be examined.
+    fn end(&self, store: &Store) -> Id {
+        self.frozen.unwrap_or(store.next_id())
+    }
+
+    /// Examines up to `budget` events. `ask` says whether an event passes the filter, and its job; its second argument is whether the
+    /// event arrived before all events were filtered again. Returns whether all are examined now.
     pub(crate) fn scan(
         &mut self,
         store: &Store,
         world: &World,
         budget: usize,
         watches: &Watches,
-        mut ask: impl FnMut(&Stored<'_>) -> (Answer, bool, Option<ProcessKey>),
-    ) {
-        let (listed, selected) = (&mut self.listed, self.chosen.filter(|_| !self.follows));
-        let failures = &mut self.failures;
-        self.passing.scan(store, budget, |stored| {
-            let (answer, muted, job) = ask(stored);
-            let failed = answer == Answer::Yes && stored.failed && !stored.answered;
-            if let Some(rows) = failures.as_mut().filter(|_| failed) {
-                let added = Added { id: stored.id, answer, watched: false, answered: false, muted, job: None };
-                stored.with(world, |seen| rows.add(added, seen, At::Start, store, |_| false));
+        mut ask: impl FnMut(&Stored<'_>, bool) -> (Answer, Option<ProcessKey>),
+    ) -> bool {
+        if !self.scanning(store) {
+            return false;
+        }
+        if !self.paused() {
+            for id in std::mem::take(&mut self.answered) {
+                store.get(id).into_iter().for_each(|stored| self.answered(&stored, store));
             }
+        }
+        let (end, is_pinned) = (self.end(store), self.pinned());
+        let of_newest = self.whole.is_some() && self.shown.next < end;
+        let rows = self.whole.as_mut().filter(|_| !of_newest).unwrap_or(&mut self.shown);
+        let from = rows.next;
+        let pins = store.pinned_before(end).filter(|stored| stored.id >= from);
+        rows.next = end;
+        for (at, stored) in pins.chain(store.range(from..end)).enumerate() {
+            if at == budget {
+                rows.next = stored.id;
+                break;
+            }
+            let (answer, job) = ask(&stored, !of_newest && stored.id < self.again_from);
             if answer != Answer::No {
                 stored.with(world, |seen| {
-                    let watched = watches.of(seen).is_some();
-                    let added = Added { id: stored.id, answer, watched, answered: stored.answered, muted, job };
-                    listed.add(added, seen, At::Start, store, |id| selected == Some(id))
+                    let (watched, answered) = (watches.of(seen).is_some(), stored.answered);
+                    rows.add(Added { id: stored.id, answer, watched, answered, job }, seen, store, is_pinned);
                 });
+                rows.next = end;
             }
-            answer
-        });
+        }
+        if let Some(whole) = self.whole.take_if(|whole| whole.next == end) {
+            self.shown = whole;
+        }
+        !self.scanning(store)
     }
 
     pub fn scanning(&self, store: &Store) -> bool {
-        self.passing.scanning(store)
+        let answers = !self.paused() && !self.answered.is_empty();
+        self.whole.is_some() || self.shown.next < self.end(store) || answers
     }
 
     /// The share of the kept events that are filtered, in percent. `None` if all are.
     pub fn scanned(&self, store: &Store) -> Option<u64> {
-        let (kept, from) = (store.next_id() - store.first_id(), self.passing.from);
-        self.scanning(store).then(|| (100 * (store.next_id() - from)).checked_div(kept).unwrap_or(0))
+        let first = store.first_id();
+        let next = self.whole.as_ref().unwrap_or(&self.shown).next;
+        let (done, all) = (next.saturating_sub(first), self.end(store).saturating_sub(first));
+        self.scanning(store).then(|| (100 * done).checked_div(all).unwrap_or(0))
     }
 
-    /// The number of rows. In a paused view, the number at the time of the pause.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
-        self.frozen.map_or(self.index().len(), |frozen| self.index().place(frozen))
+        self.index().len()
     }
 
     /// The number of events in the rows, without gaps. In a list that leaves events out, the number of rows.
     pub fn events(&self) -> u64 {
-        let counted = self.counted();
-        (self.frozen.map_or(counted.len(), |frozen| counted.place(frozen)) - self.gaps()) as u64
+        (self.counted().len() - self.counted().marked()) as u64
     }
 
     pub fn gaps(&self) -> usize {
-        self.frozen.map_or(self.index().marked(), |frozen| self.index().marked_before(frozen))
+        self.index().marked()
     }
 
     pub fn newest_gaps(&self) -> impl Iterator<Item = Id> {
@@ -311,31 +356,26 @@ impl EventList {
 
     /// The same as [`events`](Self::events), with those after a pause.
     pub fn all_events(&self) -> u64 {
-        (self.counted().len() - self.counted().marked()) as u64
+        self.events() + self.arrived as u64
     }
 
     pub fn row(&self, at: usize) -> Option<Id> {
-        self.index().get(at).filter(|_| at < self.rows())
+        self.index().get(at)
     }
 
-    /// The shown event with this number, with or without a row, which may be after the pause.
+    /// The shown event with this number, with or without a row.
     pub(crate) fn passing(&self, at: usize) -> Option<Id> {
-        self.passing.get(at)
+        self.shown.passing.get(at)
     }
 
     /// The number of the first shown event at or after `id`.
     pub(crate) fn passing_place(&self, id: Id) -> usize {
-        self.passing.place(id)
+        self.shown.passing.place(id)
     }
 
     /// Whether an event passes the filter, with or without a row.
     pub(crate) fn passes(&self, id: Id) -> bool {
-        self.passing.get(self.passing.place(id)) == Some(id)
-    }
-
-    /// The oldest event that the filter has examined.
-    pub(crate) fn asked_from(&self) -> Id {
-        self.passing.from
+        self.shown.passes(id)
     }
 
     /// The position of the first row at or after `id`.
@@ -364,11 +404,6 @@ impl EventList {
     }
 
     /// Whether an event has a row.
-    pub(crate) fn lists(&self, id: Id) -> bool {
-        self.row(self.place(id)) == Some(id)
-    }
-
-    /// Whether an event has a row, even if a pause hides it.
     pub fn has(&self, id: Id) -> bool {
         self.index().get(self.index().place(id)) == Some(id)
     }
@@ -387,46 +422,39 @@ impl EventList {
         self.has(id) || self.listing() == Listing::All && self.passes(id)
     }
 
-    /// The number of evicted opens counted in the events of a row.
-    pub(crate) fn evicted_in(&self, id: Id, store: &Store) -> u64 {
-        let first = self.group(id).filter(|_| self.listing() == Listing::All).map_or(id, |group| group.first);
-        let events = (self.passing.place(first)..=self.passing.place(id)).rev().take(MOST);
-        events.filter_map(|at| store.get(self.passing.get(at)?)).map(|stored| u64::from(stored.evicted)).sum()
-    }
-
     /// Whether the first row is selected.
     pub(crate) fn at_top(&self) -> bool {
         self.cursor() == Some(0)
     }
 
     pub fn folds(&self) -> bool {
-        self.listed.folds
+        self.shown.listed.folds
     }
 
     /// Folds events into groups, or gives each its row. The events are then filtered again.
     pub fn fold_all(&mut self, folds: bool) {
-        self.listed.fold_all(folds);
+        self.shown.listed.fold_all(folds);
     }
 
     /// Unfolds or folds the selected row. `job` is the job of its process. Returns whether the list must be filtered again.
     pub(crate) fn open(&mut self, opens: bool, job: Option<Job>, store: &Store) -> bool {
         let stored = self.selected().and_then(|id| store.get(id)).filter(|_| self.sideways == 0);
-        stored.is_some_and(|stored| self.listed.open(&stored, opens, job))
+        stored.is_some_and(|stored| self.shown.listed.open(&stored, opens, job))
     }
 
     /// Whether the processes of a job have rows.
     pub(crate) fn unfolds(&self, job: Job) -> bool {
-        self.listing() != Listing::Calm || self.listed.is_unfolded(job.process)
+        self.listing() != Listing::Calm || self.shown.listed.is_unfolded(job.process)
     }
 
     pub fn paused(&self) -> bool {
         self.frozen.is_some()
     }
 
-    /// The number of rows added since the view was paused, or since following ended.
+    /// The number of events that arrived since the view was paused, or of rows since following ended.
     pub fn unseen(&self) -> usize {
         match self.frozen {
-            Some(frozen) => self.index().len() - self.index().place(frozen) + self.evicted.new,
+            Some(_) => self.arrived,
             None if self.follows => 0,
             None => self.index().len() - self.index().place(self.unseen),
         }
@@ -437,19 +465,13 @@ impl EventList {
     }
 
     pub fn pause(&mut self, store: &Store) {
-        self.frozen = match self.frozen {
-            Some(_) => None,
-            None => {
-                self.unseen = store.next_id();
-                self.evicted = EvictedRows::default();
-                Some(store.next_id())
-            }
-        };
+        self.frozen = Some(store.next_id()).filter(|_| !self.paused());
+        (self.unseen, self.arrived) = (store.next_id(), 0);
     }
 
     /// Follows the newest row, and ends a pause.
     pub fn follow(&mut self) {
-        self.frozen = None;
+        (self.frozen, self.arrived) = (None, 0);
         self.follows = true;
     }
 

@@ -74,8 +74,11 @@ impl Views {
         }
     }
 
-    /// Counts for Top at the shown moment, if Top is shown.
+    /// Counts for Top at the shown moment, if Top is shown. Another view than the tree needs no counts of processes at a moment.
     pub(crate) fn count(&mut self, moment: Option<Moment>, events: &EventList, store: &Store, world: &World) {
+        if self.shown != View::Tree {
+            self.tree.nodes.travel(None, store);
+        }
         match self.shown {
             View::Top => self.top.count_until(moment.map(|moment| moment.until), events, store, world),
             _ => self.top.stop(),

@@ -53,8 +53,6 @@ impl App {
     /// Prepares the parts of the screen that are not built with each event. Call it before each drawing.
     pub fn prepare(&mut self) {
         self.in_view(|_, _| ());
-        self.settle_summary();
-        self.settle_slowest();
         self.offer();
     }
 

@@ -428,15 +428,15 @@ impl Top {
 
     /// Counts up to `budget` older events of the list.
     pub(crate) fn scan(&mut self, list: &EventList, store: &Store, world: &World, budget: usize) {
-        if !self.running {
+        // The list must have all events.
+        if !self.running || list.scanning(store) {
             return;
         }
         let first = self.first_id(store);
         let mut place = list.passing_place(self.from);
         for _ in 0..budget {
             let Some(id) = place.checked_sub(1).and_then(|at| list.passing(at)) else {
-                // The list has not examined the events before, or does not show them.
-                self.from = self.from.min(list.asked_from()).max(first);
+                self.from = first;
                 return;
             };
             if id < first {

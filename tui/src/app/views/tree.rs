@@ -1,14 +1,12 @@
 //! The process tree: each shown process below its parent, the folded processes, the selected one, and the visible part.
 //!
-//! The rows are built from the processes when these have changed, at most once per drawn screen.
+//! The rows are built from the processes before each drawn screen.
 
 pub(crate) mod columns;
 pub(crate) mod ended;
 pub(crate) mod gantt;
 mod node;
 mod nodes;
-mod pipelines;
-mod pipes;
 mod usage;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};
@@ -16,13 +14,10 @@ use crate::app::copy;
 use crate::app::keys::keymap::Action;
 use crate::app::named_enum::{named, step};
 use crate::app::views::sorted_list::{List, sorted_by};
-use foldhash::HashMap;
-use foldhash::fast::RandomState;
 pub(crate) use node::{Counts, End, Seen};
-use node::{Flags, Fold, NodeIndex};
+use node::{Fold, Node};
 use nodes::Nodes;
 use regex::bytes::Regex;
-use std::hash::BuildHasher;
 use std::time::Duration;
 use tracetui_events::budget::Budget;
 use tracetui_events::event::process::ProcessKey;
@@ -31,9 +26,6 @@ use tracetui_shared::time::BootNanos;
 
 /// The minimum time between two sorts by counts.
 const SORTED: Duration = Duration::from_secs(1);
-
-/// The most equal failures of a process that have a row each.
-const FEW: u32 = 3;
 
 /// How many descendants the search for the cause of an exit follows.
 const LINE: usize = 64;
@@ -56,14 +48,14 @@ pub(crate) enum Shows {
     Process,
     /// The ancestors without events of the processes below, in one line: the last of them, and those above it.
     Ancestors,
-    /// Children of a process that ended alike, with their descendants: a part of `Tree::ended`. Either all ended without a failure, or
-    /// equal programs failed with the same status.
-    Ended { from: usize, to: usize },
+    /// The children of a process that ended without a failure, with their descendants.
+    Ended,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
-    place: NodeIndex,
+    /// The process. Of ended ones, their parent.
+    key: ProcessKey,
     /// Its position in `Tree::met`.
     at: usize,
     pub shows: Shows,
@@ -75,6 +67,13 @@ pub(crate) struct Row {
     pub context: bool,
 }
 
+impl Row {
+    /// A row of several processes.
+    fn of(key: ProcessKey, at: usize, shows: Shows, depth: u16) -> Row {
+        Row { key, at, shows, depth, below: 0, failed_below: 0, folded: false, context: true }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     pub all: u32,
@@ -84,25 +83,15 @@ pub(crate) struct Tally {
     active: u32,
 }
 
-impl Row {
-    fn is_ended(&self) -> bool {
-        matches!(self.shows, Shows::Ended { .. })
-    }
-
-    /// Whether it shows equal failures. Its process is then the first of them, otherwise their parent.
-    pub(crate) fn is_failures(&self) -> bool {
-        self.is_ended() && self.failed_below > 0
-    }
-}
-
 impl Tally {
-    fn of(flags: Flags) -> Tally {
+    fn of(node: &Node, seen: &Seen<'_>) -> Tally {
+        let active = node.is_active();
         Tally {
             all: 1,
-            running: flags.running.into(),
-            failed: flags.failed.into(),
-            matched: flags.matched.into(),
-            active: flags.active.into(),
+            running: (active && seen.end.is_none()).into(),
+            failed: seen.failed().into(),
+            matched: node.matched.into(),
+            active: active.into(),
         }
     }
 
@@ -123,34 +112,24 @@ pub(crate) struct TreeConditions {
     pub failures: bool,
 }
 
-/// A process in depth-first order.
-#[derive(Clone, Copy, Debug, Default)]
+/// A process in depth-first order. The processes of its subtree, `sum.all` with itself, follow it.
+#[derive(Clone, Copy, Debug)]
 struct Met {
-    place: NodeIndex,
+    key: ProcessKey,
     /// The position of its parent in the order.
-    above: Option<u32>,
+    above: Option<usize>,
     depth: u16,
-    own: Flags,
+    fold: Fold,
     age: u32,
-    /// The number of processes in its subtree, which follow it in the order; it counts itself.
-    size: u32,
+    own: Tally,
     sum: Tally,
     /// Whether it and its descendants ended without a failure, and the user has not unfolded it.
     quiet: bool,
-    /// Whether it may be in one row with siblings that ended without a failure, and how many of its children may.
+    /// Whether it may be in one row with its siblings that ended without a failure, and how many of its children may.
     joins: bool,
     joining: u32,
-    /// A hash that it shares with equal failures of its parent.
-    failure: Option<u64>,
-}
-
-/// A process whose children are being listed. Those that are in one row come last.
-struct Open {
-    /// The position of the first process after its subtree.
-    after: usize,
-    of: Row,
-    /// The children in each row, by what they share.
-    ended: Vec<(Option<u64>, Vec<usize>)>,
+    /// Whether it is in such a row.
+    joined: bool,
 }
 
 #[derive(Debug, Default)]
@@ -169,8 +148,6 @@ pub(crate) struct Tree {
     pub(crate) idle_hidden: u32,
     /// The processes in the order of the rows.
     met: Vec<Met>,
-    /// The positions in `met` of the children that rows of ended processes begin with.
-    ended: Vec<usize>,
     /// The row of the process that failed last and has no failed process below it. If none failed, that of the process added last.
     latest: usize,
     /// When the rows were built, and whether to rebuild them at once.
@@ -187,9 +164,8 @@ impl Tree {
         let sorted = self.list.order != Sort::Start;
         let held = sorted && (self.list.is_held(now) || now < self.built + SORTED);
         // Each event may change an order by counts.
-        if self.conditions != shown || self.again || (self.nodes.stale || sorted) && !held {
+        if self.conditions != shown || self.again || !held {
             self.conditions = shown;
-            self.nodes.stale = false;
             self.again = false;
             self.built = now;
             let rows = self.make_rows();
@@ -199,47 +175,33 @@ impl Tree {
     }
 
     fn make_rows(&mut self) -> Vec<Row> {
-        let mut met = std::mem::take(&mut self.met);
-        met.clear();
-        self.walk(&mut met);
+        let mut met = self.walk();
         let (line, cursor) = (self.line_of_cursor(), self.cursor());
-        let (hasher, mut failures) = (RandomState::default(), HashMap::<u64, u32>::default());
         for at in (0..met.len()).rev() {
-            let Met { place, above, own, sum, size, .. } = met[at];
+            let Met { key, above, own, sum, fold, .. } = met[at];
             let hides_match = |matched| self.conditions.filtered && matched > 0;
-            let ended = sum.running == 0 && (!self.idle || sum.active == sum.all);
-            let quiet = ended
-                && sum.failed == 0
-                && !hides_match(sum.matched - u32::from(own.matched))
-                && !line.contains(&place);
-            let may_join = own.fold == Fold::Auto && !hides_match(sum.matched) && cursor != Some(place);
-            let joins = quiet && may_join;
+            let ended = sum.running + sum.failed == 0 && (!self.idle || sum.active == sum.all);
+            let quiet = ended && !hides_match(sum.matched - own.matched) && !line.contains(&key);
+            let joins = quiet && fold == Fold::Auto && !hides_match(sum.matched) && cursor != Some(key);
             (met[at].quiet, met[at].joins) = (quiet, joins);
-            if ended && may_join && own.failed && sum.failed == 1 {
-                let seen = self.nodes.seen(place, self.conditions.moment);
-                let alike = |seen: Seen<'_>| Some(hasher.hash_one((above, seen.end?.status, ended::program(&seen))));
-                met[at].failure = seen.and_then(alike);
-                met[at].failure.into_iter().for_each(|alike| *failures.entry(alike).or_default() += 1);
-            }
-            if let Some(above) = above.and_then(|above| met.get_mut(above as usize)) {
-                above.sum.add(sum);
-                above.size += size;
-                above.joining += u32::from(joins && (self.idle || sum.active > 0));
+            if let Some(above) = above {
+                met[above].sum.add(sum);
+                met[above].joining += u32::from(joins && (self.idle || sum.active > 0));
             }
         }
-        let mut rows = std::mem::take(&mut self.list.rows);
-        rows.clear();
-        self.ended.clear();
-        self.tally = Tally::default();
-        self.idle_hidden = 0;
+        let mut rows = Vec::new();
+        (self.tally, self.idle_hidden) = (Tally::default(), 0);
+        // The rows of ended children, with the end of the subtree that each is the last row of.
+        let mut ended: Vec<(usize, Row)> = Vec::new();
         let (mut at, mut below_match) = (0, 0);
-        // The end of a tree of processes with events, and the depth of its root.
-        let (mut end, mut root) = (0, 0);
-        let (mut open, mut above_root): (Vec<Open>, _) = (Vec::new(), None);
+        // The end of a tree of processes with events, the depth of its root, and the last line of ancestors.
+        let (mut end, mut root, mut line) = (0, 0, None);
         while let Some(here) = met.get(at).copied() {
-            let Met { place, own, sum, .. } = here;
-            let after = at + here.size as usize;
-            self.close(&mut open, at, &mut rows, &met);
+            let Met { key, above, own, sum, fold, .. } = here;
+            let after = at + sum.all as usize;
+            while let Some((_, row)) = ended.pop_if(|(after, _)| *after <= at) {
+                rows.push(row);
+            }
             let passes = !self.conditions.filtered || sum.matched > 0 || at < below_match;
             let fails = !self.conditions.failures || sum.failed > 0;
             let active = self.idle || sum.active > 0;
@@ -248,60 +210,53 @@ impl Tree {
                 at = after;
                 continue;
             }
-            let above = here.above.and_then(|above| met.get(above as usize));
             if at >= end && !self.idle && !self.above {
-                if !own.active {
+                if own.active == 0 {
                     at += 1;
                     continue;
                 }
                 // The line of its ancestors is one level above it.
                 (end, root) = (after, here.depth.saturating_sub(1));
-                if above_root != here.above {
-                    self.close(&mut open, usize::MAX, &mut rows, &met);
-                    above_root = here.above;
-                    if let (Some(at), Some(above)) = (above_root, above) {
-                        let (place, at, shows) = (above.place, at as usize, Shows::Ancestors);
-                        let of = Row { place, at, shows, context: true, ..Row::default() };
-                        rows.push(of);
-                        open.push(Open { after: usize::MAX, of, ended: Vec::new() });
+                if line != above {
+                    line = above;
+                    for (_, row) in ended.drain(..).rev() {
+                        // The children after it have rows of their own.
+                        met[row.at].joining = 0;
+                        rows.push(row);
                     }
+                    rows.extend(above.map(|above| Row::of(met[above].key, above, Shows::Ancestors, 0)));
                 }
             }
-            if self.conditions.filtered && own.matched {
+            if self.conditions.filtered && own.matched > 0 {
                 below_match = below_match.max(after);
             }
-            let equal = here.failure.filter(|alike| failures.get(alike).is_some_and(|equal| *equal > FEW));
-            let joins =
-                |above: &Met| above.own.fold != Fold::All && (equal.is_some() || here.joins && above.joining > 1);
-            if let Some(open) = open.last_mut().filter(|_| above.is_some_and(joins)) {
-                match open.ended.iter_mut().find(|(alike, _)| *alike == equal) {
-                    Some((_, children)) => children.push(at),
-                    None => open.ended.push((equal, vec![at])),
-                }
+            let depth = here.depth - if at < end { root } else { 0 };
+            let joins = |above: &usize| here.joins && met[*above].joining > 1 && met[*above].fold != Fold::All;
+            if let Some(above) = above.filter(joins) {
+                met[at].joined = true;
                 self.count(sum);
+                if ended.last().is_none_or(|(_, row)| row.at != above) {
+                    let of = met[above];
+                    ended.push((above + of.sum.all as usize, Row::of(of.key, above, Shows::Ended, depth)));
+                }
                 at = after;
                 continue;
             }
-            let context = !own.active
-                || self.conditions.filtered && !own.matched && at >= below_match
-                || self.conditions.failures && !own.failed;
-            let below = if self.idle { sum.all - 1 } else { sum.active - u32::from(own.active) };
-            let failed_below = sum.failed - u32::from(own.failed);
+            let context = own.active == 0
+                || self.conditions.filtered && own.matched == 0 && at >= below_match
+                || self.conditions.failures && own.failed == 0;
+            let below = if self.idle { sum.all - 1 } else { sum.active - own.active };
+            let failed_below = sum.failed - own.failed;
             let folded = below > 0
-                && match own.fold {
+                && match fold {
                     Fold::Auto => here.quiet && above.is_some(),
                     fold => fold == Fold::Folded,
                 };
-            let depth = here.depth.saturating_sub(if at < end { root } else { 0 });
-            let row = Row { place, at, shows: Shows::Process, depth, below, failed_below, folded, context };
-            rows.push(row);
-            self.count(if folded { sum } else { Tally::of(own) });
-            if !folded {
-                open.push(Open { after, of: row, ended: Vec::new() });
-            }
+            rows.push(Row { key, at, shows: Shows::Process, depth, below, failed_below, folded, context });
+            self.count(if folded { sum } else { own });
             at = if folded { after } else { at + 1 };
         }
-        self.close(&mut open, usize::MAX, &mut rows, &met);
+        rows.extend(ended.into_iter().rev().map(|(_, row)| row));
         self.met = met;
         let shown = rows.iter().enumerate().filter(|(_, row)| !row.context);
         self.latest = shown.max_by_key(|(_, row)| self.interest(row)).map_or(0, |(at, _)| at);
@@ -310,145 +265,82 @@ impl Tree {
 
     /// Failures come first, the last one at the top; then processes, the one added last at the top.
     fn interest(&self, row: &Row) -> (bool, u64) {
-        let met = self.met.get(row.at);
-        if row.is_failures() || row.failed_below == 0 && met.is_some_and(|met| met.own.failed) {
-            let ends = self.processes(row).into_iter().filter_map(|at| self.met.get(at));
-            return (true, ends.map(|met| self.ended_at(met.place)).max().unwrap_or_default());
+        let Some(met) = self.met.get(row.at) else { return (false, 0) };
+        match met.own.failed > 0 && row.failed_below == 0 {
+            true => (true, self.seen(row).and_then(|seen| seen.end).map_or(u64::MAX, |end| end.time.0)),
+            false => (false, met.age.into()),
         }
-        (false, met.map_or(0, |met| met.age.into()))
     }
 
     fn count(&mut self, sum: Tally) {
         self.tally.add(Tally { all: if self.idle { sum.all } else { sum.active }, ..sum });
     }
 
-    /// Ends the lists of children that a position is after. A row of those that ended without a failure is the last of each list.
-    fn close(&mut self, open: &mut Vec<Open>, at: usize, rows: &mut Vec<Row>, met: &[Met]) {
-        while let Some(Open { of, mut ended, .. }) = open.pop_if(|open| open.after <= at) {
-            ended.sort_by_key(|(failure, _)| failure.is_none());
-            for (failure, children) in ended {
-                let shows = Shows::Ended { from: self.ended.len(), to: self.ended.len() + children.len() };
-                let first = children.first().filter(|_| failure.is_some()).and_then(|at| met.get(*at));
-                let (place, context) = (first.map_or(of.place, |first| first.place), first.is_none());
-                let failed_below = first.map_or(0, |_| children.len() as u32);
-                self.ended.extend(children);
-                rows.push(Row { place, shows, depth: of.depth + 1, failed_below, context, ..Row::default() });
-            }
-        }
-    }
-
-    fn ended_at(&self, place: NodeIndex) -> u64 {
-        let end = self.nodes.seen(place, self.conditions.moment).and_then(|seen| seen.end);
-        end.map_or(u64::MAX, |end| end.time.0)
-    }
-
-    /// Lists the processes of the moment in depth-first order.
-    fn walk(&self, met: &mut Vec<Met>) {
-        let mut waiting: Vec<(NodeIndex, Option<u32>, u16)> = Vec::new();
-        let busiest = if self.list.order == Sort::Cpu { self.busiest() } else { Vec::new() };
-        let push = |waiting: &mut Vec<_>, of: Option<NodeIndex>, above, depth: u16| {
-            let from = waiting.len();
-            waiting.extend(self.nodes.children(of).map(|place| (place, above, depth)));
-            let pushed: &mut [(NodeIndex, Option<u32>, u16)] = waiting.get_mut(from..).unwrap_or_default();
+    /// The processes of the moment in depth-first order.
+    fn walk(&self) -> Vec<Met> {
+        let (mut met, mut waiting): (Vec<Met>, Vec<_>) = Default::default();
+        let push = |waiting: &mut Vec<(ProcessKey, Option<usize>, u16)>, of, above, depth| {
+            let mut children: Vec<ProcessKey> = self.nodes.children(of).collect();
             // Reversed, because processes are popped from the end.
-            pushed.reverse();
+            children.reverse();
             if self.list.order != Sort::Start {
-                pushed.sort_by_cached_key(|(place, ..)| self.measure(*place, &busiest));
+                children.sort_by_cached_key(|key| self.measure(*key));
             }
             if self.list.reverse {
-                pushed.reverse();
+                children.reverse();
             }
+            waiting.extend(children.into_iter().map(|key| (key, above, depth)));
         };
         push(&mut waiting, None, None, 0);
-        while let Some((place, above, depth)) = waiting.pop() {
-            if self.meet(place, above, depth, met) {
-                let at = (met.len() - 1) as u32;
-                push(&mut waiting, Some(place), Some(at), depth.saturating_add(1));
-            }
+        while let Some((key, above, depth)) = waiting.pop() {
+            let moment = self.conditions.moment;
+            let Some((node, seen)) = self.nodes.get(key).zip(self.nodes.seen(key, moment)) else { continue };
+            let (own, fold, age) = (Tally::of(node, &seen), node.fold, node.age);
+            push(&mut waiting, Some(key), Some(met.len()), depth.saturating_add(1));
+            let (quiet, joins, joining, joined) = Default::default();
+            met.push(Met { key, above, depth, fold, age, own, sum: own, quiet, joins, joining, joined });
         }
+        met
     }
 
-    /// Appends a process to the order. `false` if it started after the moment.
-    fn meet(&self, place: NodeIndex, above: Option<u32>, depth: u16, met: &mut Vec<Met>) -> bool {
-        let links = self.nodes.links(place);
-        let own = match self.conditions.moment {
-            None => Some(links.flags),
-            moment => self.nodes.flags_at(place, moment),
-        };
-        let Some(own) = own else { return false };
-        let (sum, age) = (Tally::of(own), links.age);
-        met.push(Met { place, above, depth, own, age, size: 1, sum, ..Met::default() });
-        true
-    }
-
-    /// For each process, the CPU of the busiest one in its branch.
-    fn busiest(&self) -> Vec<u64> {
-        let mut all: Vec<NodeIndex> = self.nodes.children(None).collect();
-        let mut at = 0;
-        while let Some(place) = all.get(at).copied() {
-            all.extend(self.nodes.children(Some(place)));
-            at += 1;
-        }
-        let mut busiest = vec![0; self.nodes.len()];
-        let mut at_least = |place: NodeIndex, cpu: u64| {
-            let most = busiest.get_mut(place as usize)?;
-            *most = cpu.max(*most);
-            Some(*most)
-        };
-        for place in all.into_iter().rev() {
-            let own = self.nodes.seen(place, self.conditions.moment).map_or(0, |seen| seen.cpu());
-            let most = at_least(place, own).unwrap_or(0);
-            self.nodes.parent(place).into_iter().for_each(|parent| _ = at_least(parent, most));
-        }
-        busiest
-    }
-
-    fn measure(&self, place: NodeIndex, busiest: &[u64]) -> u64 {
-        let Some(seen) = self.nodes.seen(place, self.conditions.moment) else { return 0 };
+    fn measure(&self, key: ProcessKey) -> u64 {
+        let Some(seen) = self.nodes.seen(key, self.conditions.moment) else { return 0 };
         match self.list.order {
             Sort::Start => 0,
             Sort::Lived => self.lived(&seen),
-            Sort::Cpu => busiest.get(place as usize).copied().unwrap_or(0),
+            Sort::Cpu => seen.cpu(),
             Sort::Memory => seen.used.map(|used| used.resident).or(seen.cost().map(|cost| cost.max_rss)).unwrap_or(0),
             Sort::Opens => seen.counts.opens,
         }
     }
 
     /// The ancestors of the selected process. Only the user can fold them.
-    fn line_of_cursor(&self) -> Vec<NodeIndex> {
-        let mut line = Vec::new();
-        let mut next = self.list.key.as_ref().and_then(|(key, _)| self.nodes.place(*key));
+    fn line_of_cursor(&self) -> Vec<ProcessKey> {
+        let selected = self.list.key.map(|(key, _)| key);
+        let line = std::iter::successors(selected, |key| self.nodes.parent(*key));
         // The row of its ended children may be selected.
-        line.extend(next.filter(|_| self.cursor().is_none()));
-        while let Some(parent) = next.and_then(|at| self.nodes.parent(at)) {
-            line.push(parent);
-            next = Some(parent);
-        }
-        line
+        line.skip(usize::from(self.cursor().is_some())).collect()
     }
 
     /// The selected process, unless the row of its ended children is selected.
-    fn cursor(&self) -> Option<NodeIndex> {
-        self.list.key.as_ref().filter(|(_, ended)| !ended).and_then(|(key, _)| self.nodes.place(*key))
+    fn cursor(&self) -> Option<ProcessKey> {
+        self.list.key.filter(|(key, ended)| !ended && self.nodes.get(*key).is_some()).map(|(key, _)| key)
     }
 
     /// The row of the selected process, or of its nearest ancestor that has one.
     fn row_of_cursor(&self, rows: &[Row]) -> usize {
-        let Some((cursor, mut ended)) = self.list.key else { return self.latest };
-        let mut place = self.nodes.place(cursor);
-        while let Some(at) = place {
-            if let Some(row) = rows.iter().position(|row| row.place == at && row.is_ended() == ended) {
-                return row;
-            }
-            place = if ended { place } else { self.nodes.parent(at) };
-            ended = false;
-        }
-        self.list.at
+        let Some((cursor, ended)) = self.list.key else { return self.latest };
+        let line = std::iter::successors(Some(cursor), |key| self.nodes.parent(*key)).map(|key| (key, false));
+        let mut line = ended.then_some((cursor, true)).into_iter().chain(line);
+        let row = line.find_map(|(key, ended)| {
+            rows.iter().position(|row| row.key == key && (row.shows == Shows::Ended) == ended)
+        });
+        row.unwrap_or(self.list.at)
     }
 
     /// The process of a row, as it was at the shown moment.
     pub(crate) fn seen(&self, row: &Row) -> Option<Seen<'_>> {
-        self.nodes.seen(row.place, self.conditions.moment)
+        self.nodes.seen(row.key, self.conditions.moment)
     }
 
     /// A process as it is now. `None` if it is not in the tree.
@@ -458,23 +350,20 @@ impl Tree {
 
     /// The children of a process that had started at a moment, in the order of their starts.
     pub(crate) fn children(&self, of: ProcessKey, moment: Option<Moment>) -> impl Iterator<Item = Seen<'_>> {
-        let children = self.nodes.place(of).into_iter().flat_map(|at| self.nodes.children(Some(at)));
-        children.filter_map(move |at| self.nodes.seen(at, moment))
+        self.nodes.children(Some(of)).filter_map(move |key| self.nodes.seen(key, moment))
     }
 
     /// The running descendants of a process that have no running child, oldest first.
     pub(crate) fn working(&self, of: ProcessKey) -> impl Iterator<Item = Seen<'_>> {
-        let of = self.nodes.place(of);
-        let mut waiting: Vec<NodeIndex> = of.into_iter().collect();
-        let mut left = LINE;
+        let (mut waiting, mut left) = (vec![of], LINE);
+        let runs = |key: &ProcessKey| self.nodes.get(*key).is_some_and(|node| node.end.is_none());
         std::iter::from_fn(move || {
-            while let Some(at) = waiting.pop().filter(|_| left > 0) {
+            while let Some(key) = waiting.pop().filter(|_| left > 0) {
                 left -= 1;
-                let newest = self.nodes.children(Some(at)).rev();
                 let before = waiting.len();
-                waiting.extend(newest.take(LINE).filter(|at| self.nodes.links(*at).flags.running));
-                if waiting.len() == before && Some(at) != of {
-                    return self.nodes.seen(at, None);
+                waiting.extend(self.nodes.children(Some(key)).rev().take(LINE).filter(runs));
+                if waiting.len() == before && key != of {
+                    return self.process(key);
                 }
             }
             None
@@ -482,7 +371,7 @@ impl Tree {
     }
 
     pub(crate) fn process_at(&self, key: ProcessKey, moment: Option<Moment>) -> Option<Seen<'_>> {
-        self.nodes.seen(self.nodes.place(key)?, moment)
+        self.nodes.seen(key, moment)
     }
 
     /// The time of a moment, or the time that the trace has reached.
@@ -504,7 +393,7 @@ impl Tree {
     /// The process that exited first because of a call of its own after COMMAND began, whatever its parent did then.
     pub(crate) fn first_failed(&self, command: &Seen<'_>) -> Option<Seen<'_>> {
         let since = BootNanos(command.process.key.start.0.saturating_add(command.process.held_ns));
-        let mut failed = self.nodes.failed().filter_map(|at| self.nodes.seen(at, None));
+        let mut failed = self.nodes.failed().filter_map(|key| self.process(key));
         let is_later = |end: &End| end.time > since && end.is_error();
         failed.find(|seen| seen.cause.is_some() && seen.end.as_ref().is_some_and(is_later))
     }
@@ -533,9 +422,8 @@ impl Tree {
     pub(crate) fn go_to(&mut self, process: ProcessKey) {
         self.list.key = Some((process, false));
         for above in self.line_of_cursor() {
-            if self.nodes.links(above).flags.fold == Fold::Folded {
-                self.nodes.fold(above, Fold::Open);
-            }
+            let folded = self.nodes.get_mut(above).filter(|node| node.fold == Fold::Folded);
+            folded.into_iter().for_each(|node| node.fold = Fold::Open);
         }
         self.again();
     }
@@ -547,22 +435,23 @@ impl Tree {
 
     /// Folds the selected process by one step, or goes to its parent if there is nothing to fold. Shows the ancestors in a line.
     fn fold(&mut self, now: Duration) {
-        let (at, rows) = (self.list.at, &self.list.rows);
-        let Some(row) = rows.get(at).copied() else { return };
-        let is_all = self.nodes.links(row.place).flags.fold == Fold::All;
+        let Some(row) = self.list.selected().copied() else { return };
+        let is_all = self.nodes.get(row.key).is_some_and(|node| node.fold == Fold::All);
+        let folds = row.shows == Shows::Process && row.below > 0 && !row.folded;
         match row.shows {
-            Shows::Ancestors if !is_all => {
+            Shows::Ancestors if is_all => self.set_fold(row.key, Fold::Open),
+            Shows::Ancestors => {
                 self.above = true;
-                return self.again();
+                self.again();
             }
-            Shows::Ancestors => return self.set_fold(row.place, Fold::Open),
-            Shows::Process | Shows::Ended { .. } => {}
-        }
-        let folds = row.below > 0 && !row.folded && !row.is_ended();
-        let parent = rows.iter().take(at).rposition(|above| above.depth < row.depth).filter(|_| !folds);
-        self.select(parent.unwrap_or(at), now);
-        if folds {
-            self.set_fold(row.place, if is_all { Fold::Open } else { Fold::Folded });
+            _ if folds => {
+                self.select(self.list.at, now);
+                self.set_fold(row.key, if is_all { Fold::Open } else { Fold::Folded });
+            }
+            _ => {
+                let above = self.list.rows.iter().take(self.list.at).rposition(|above| above.depth < row.depth);
+                self.select(above.unwrap_or(self.list.at), now);
+            }
         }
     }
 
@@ -570,12 +459,9 @@ impl Tree {
     fn unfold(&mut self, now: Duration) {
         let Some(row) = self.list.selected().copied() else { return };
         match row.shows {
-            Shows::Ended { .. } => {
-                let parent = self.nodes.parent(row.place).filter(|_| row.is_failures());
-                self.set_fold(parent.unwrap_or(row.place), Fold::All);
-            }
-            Shows::Process if row.folded => self.set_fold(row.place, Fold::Open),
-            Shows::Process if self.above && !self.nodes.links(row.place).flags.active => {
+            Shows::Ended => self.set_fold(row.key, Fold::All),
+            Shows::Process if row.folded => self.set_fold(row.key, Fold::Open),
+            Shows::Process if self.above && self.nodes.get(row.key).is_some_and(|node| !node.is_active()) => {
                 self.above = false;
                 self.again();
             }
@@ -584,8 +470,8 @@ impl Tree {
         }
     }
 
-    fn set_fold(&mut self, place: NodeIndex, fold: Fold) {
-        self.nodes.fold(place, fold);
+    fn set_fold(&mut self, key: ProcessKey, fold: Fold) {
+        self.nodes.get_mut(key).into_iter().for_each(|node| node.fold = fold);
         self.again();
     }
 }
@@ -593,6 +479,7 @@ impl Tree {
 impl ViewState for Tree {
     fn prepare(&mut self, context: &Context<'_>) {
         let Context { moment, filtered, failures, .. } = *context;
+        self.nodes.travel(moment, context.store);
         self.refresh(TreeConditions { moment, filtered, failures }, context.now);
         self.list.reveal(context.height);
     }
@@ -626,8 +513,7 @@ impl ViewState for Tree {
     }
 
     fn select(&mut self, row: usize, now: Duration) {
-        let nodes = &self.nodes;
-        self.list.select(row, now, |row| nodes.get(row.place).map(|node| (node.process.key, row.is_ended())));
+        self.list.select(row, now, |row| Some((row.key, row.shows == Shows::Ended)));
     }
 
     fn searched(&self) -> &'static str {

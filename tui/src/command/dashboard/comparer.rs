@@ -7,7 +7,7 @@ use crate::app::{App, Compared, Input};
 use crate::command::diff::compare::{Memory, Side, all, compare, evicted_text};
 use crate::command::messages::name;
 use anyhow::{Result, anyhow, bail};
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use tracetui_events::frame::Batch;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{self, Playback};
-use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::recording::file::RecordingFile;
 use tracetui_events::store::Id;
 use tracetui_shared::kind::KindSet;
 
@@ -240,26 +240,6 @@ pub(super) fn open(path: &Path) -> io::Result<RecordingFile> {
     RecordingFile::open(file).map_err(|error| io::Error::other(format!("{name}: {error}")))
 }
 
-/// The names of the directories, each with a `/`, and of the recordings in the directory of a path.
-pub(super) fn names_beside(path: &Path) -> io::Result<Vec<String>> {
-    let text = path.to_string_lossy();
-    let dir = text.rfind('/').map_or(".", |slash| &text[..=slash]);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        // Follows links.
-        let is_dir = || fs::metadata(entry.path()).is_ok_and(|found| found.is_dir());
-        if name.ends_with(".ttr") {
-            names.push(name);
-        } else if is_dir() {
-            names.push(name + "/");
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,7 +287,7 @@ mod tests {
         let dir = Scratch::new("itself");
         let files = write(&dir, "good", &[build(true)], usize::MAX);
         let copy = dir.join("copy.ttr");
-        fs::copy(&files[0], &copy).expect("room");
+        std::fs::copy(&files[0], &copy).expect("room");
         let opened = |path: &Path| (path.to_owned(), open(path).expect("a recording"));
         let app = testing::app(80, 24, 64 << 20);
         let started = Comparer::default().start(opened(&copy), Some(vec![opened(&files[0])]), &app);
@@ -341,25 +321,21 @@ mod tests {
         let same = compared(&dir, true, true);
         assert!(same.report.equal() && same.notes == ["no differences"], "{same:?}");
         let failed = compared(&dir, false, true);
-        let first = failed.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
+        let first = failed.report.lines.first().map(|line| String::from_utf8_lossy(&line.text).into_owned());
         assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{failed:?}");
         assert_eq!(failed.report.count(Status::Unknown), 0);
         // What the processes of a running one that ended lack is certain.
         let running = compared(&dir, false, false);
         let notes = [
-            "B is still running: what its living processes lack may come",
+            "B was still running: what its living processes lack may have come since",
             "the values of environment variables are not compared: record both runs with --env diff",
             "the runs differ",
         ];
         assert_eq!(running.notes, notes);
-        let first = running.report.lines.first().map(|line| String::from_utf8_lossy(&line.text()).into_owned());
+        let first = running.report.lines.first().map(|line| String::from_utf8_lossy(&line.text).into_owned());
         assert!(first.is_some_and(|first| first.starts_with("v.h by cc1 -quiet f1.c")), "{running:?}");
-        fs::create_dir(dir.join("sub")).expect("room");
-        fs::write(dir.join("x.ttr"), "").expect("room");
-        assert_eq!(names_beside(&dir.join("g")).expect("there"), ["sub/", "x.ttr"]);
-        let in_home = |path| names_beside(&whole(path, Some(&dir)));
-        assert_eq!(in_home("~/").expect("there"), ["sub/", "x.ttr"]);
-        assert!(in_home("~/sub/x").expect("there").is_empty() && whole("~/x", None) == Path::new("~/x"));
+        assert_eq!(whole("~/x", Some(&dir)), dir.join("x"));
+        assert_eq!(whole("~/x", None), Path::new("~/x"));
         let refused = |path: &Path| open(path).expect_err("no recording").to_string();
         assert!(refused(&dir).ends_with(": not a file"));
         assert!(refused(&dir.join("nothing")).ends_with(": no such recording"));

@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 use tracetui_events::event::names;
 use tracetui_events::limits;
 use tracetui_events::pipeline::excerpt::restart;
-use tracetui_events::pipeline::{Disposition, Pipeline};
 use tracetui_events::playback::timeline::{StartPoint, Timeline};
 use tracetui_host::clock;
 use tracetui_live::command::{Ended, Happened, HeldCommand, Running};
@@ -86,8 +85,6 @@ pub struct DashboardExit {
     pub command: Option<Ended>,
     /// Whether a second signal ended the dashboard at once.
     pub interrupted: bool,
-    /// The filters used in this session, oldest first.
-    pub filters: Vec<String>,
 }
 
 /// Shows the dashboard until the user leaves it. Then sends SIGTERM to a COMMAND that still runs, writes COMMAND's output to stdout,
@@ -120,7 +117,6 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         opener,
         home,
         past_events: None,
-        saving: None,
         started: Instant::now(),
         next_tick: Duration::ZERO,
         apart: FRAME,
@@ -144,7 +140,6 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
     if let Some(screen) = screen {
         dashboard.leave(screen).await;
     }
-    dashboard.finish_saving().await;
     dashboard.wait_until(|trace| trace.source_ended, Frames::Taken).await;
     dashboard.trace.withdraw_recording().await;
     dashboard.end_recording().await;
@@ -159,9 +154,8 @@ pub async fn run(mut app: App, look: Appearance, trace: Trace) -> io::Result<Das
         true => Err(io::Error::other("a thread panicked")),
         false => {
             let command = dashboard.trace.command_end().cloned();
-            let filters = dashboard.app.filter.history.added().to_vec();
             let interrupted = dashboard.interrupted;
-            Ok(DashboardExit { line: ExitLine::of(&dashboard.app), command, interrupted, filters })
+            Ok(DashboardExit { line: ExitLine::of(&dashboard.app), command, interrupted })
         }
     }
 }
@@ -178,35 +172,12 @@ struct Loop {
     home: Option<PathBuf>,
     /// The kept events still to write into a recording that began after them.
     past_events: Option<KeptEvents>,
-    saving: Option<Saving>,
     started: Instant,
     next_tick: Duration,
     /// The minimum time between the last screen and the next one.
     apart: Duration,
     /// Whether a signal came after the dashboard left the screen.
     interrupted: bool,
-}
-
-struct Saving {
-    recorder: Recorder,
-    list: KeptEvents,
-    /// Reads what is written, for the account at the end.
-    reader: Pipeline,
-    done: bool,
-}
-
-impl Saving {
-    fn write(&mut self, app: &App) {
-        let (batch, last) = self.list.next(app);
-        self.recorder.frames(&batch);
-        self.reader.feed(batch);
-        read(&mut self.reader);
-        self.done = last;
-    }
-}
-
-fn read(reader: &mut Pipeline) {
-    reader.next(None, &mut |_, _| Disposition::Delivered);
 }
 
 /// Sleeps for `time`. If it is zero, only yields: a timer would take a millisecond, or many on a busy machine.
@@ -229,10 +200,9 @@ impl Loop {
             if dirty && due.is_zero() && screen.ready() {
                 self.draw(screen)?;
                 let moves = self.timeline.is_some() || self.app.types();
-                let apart = if moves { FRAME } else { LIVE_FRAME };
                 dirty = false;
                 drawn = Some(Instant::now());
-                self.apart = apart.max(screen.line.pause());
+                self.apart = if moves { FRAME } else { LIVE_FRAME };
             }
             let due = async {
                 match (dirty, screen.ready()) {
@@ -245,14 +215,6 @@ impl Loop {
             let input = self.input(&mut keys, due).await?;
             let Some(input) = input else { continue };
             let effects = self.take_waiting(input, &mut keys)?;
-            // A part for each input, so that keys are answered meanwhile.
-            if let Some(saving) = self.saving.as_mut().filter(|saving| saving.recorder.has_room()) {
-                saving.write(&self.app);
-                if saving.done {
-                    self.end_saving().await;
-                    dirty = true;
-                }
-            }
             if !self.perform(effects, screen, &mut dirty).await? || terminal::panicked() {
                 return Ok(());
             }
@@ -265,6 +227,11 @@ impl Loop {
         let size = terminal::window()?;
         if size != (self.app.screen.width, self.app.screen.height) {
             self.app.update(Input::Resize(size.0, size.1));
+            // COMMAND gets SIGWINCH if its size has changed.
+            if let Some(output) = &self.app.output {
+                let (columns, rows) = output.terminal.size();
+                self.trace.resize_command(columns, rows);
+            }
         }
         self.app.prepare();
         screen.draw(|frame| extent = view::draw(frame, &self.app, self.look.theme))?;
@@ -280,8 +247,7 @@ impl Loop {
             // A recording that is loading always has frames ready, while a timer that is due is not ready at once.
             return Ok(Some(self.tick()));
         }
-        let writes = self.past_events.is_some() && self.trace.recorder.as_ref().is_some_and(Recorder::has_room)
-            || self.saving.as_ref().is_some_and(|saving| saving.recorder.has_room());
+        let writes = self.past_events.is_some() && self.trace.recorder.as_ref().is_some_and(Recorder::has_room);
         let (until_tick, frames) =
             match (self.app.busy() || writes, self.app.replay.as_ref().is_some_and(|replay| replay.plays())) {
                 (true, _) => (Duration::ZERO, Frames::Left),
@@ -354,20 +320,16 @@ impl Loop {
             if let Some(recorder) = self.trace.recorder.as_ref() {
                 self.app.update(Input::Recorded(recorder.written()));
             }
-            self.look();
             self.next_tick = now + SECOND;
         }
         Input::Tick(Tick { now, usage: if second { process_usage::own() } else { None } })
     }
 
-    /// Checks whether the recording on the screen has grown, and whether it can still be read.
+    /// Checks whether the recording on the screen can still be read.
     fn look(&mut self) {
-        let Some(timeline) = &mut self.timeline else { return };
-        let changed = timeline.look().map(Input::Replayed);
         let known = self.app.replay.as_ref().is_some_and(|replay| replay.failure.is_some());
-        let failed = timeline.failure().filter(|_| !known).map(Input::ReadFailed);
-        for input in changed.into_iter().chain(failed) {
-            self.app.update(input);
+        if let Some(why) = self.timeline.as_ref().filter(|_| !known).and_then(Timeline::failure) {
+            self.app.update(Input::ReadFailed(why));
         }
     }
 
@@ -388,28 +350,20 @@ impl Loop {
         for effect in effects {
             *dirty |= !matches!(
                 effect,
-                Effect::Copy(_)
-                    | Effect::Bell
-                    | Effect::Look(..)
-                    | Effect::Type(_)
-                    | Effect::CommandWindow(..)
-                    | Effect::CountRuns(_)
+                Effect::Copy(_) | Effect::Bell | Effect::Look(..) | Effect::Type(_) | Effect::CountRuns(_)
             );
             match effect {
                 Effect::Quit => return Ok(false),
                 Effect::Redraw => {}
                 Effect::Record => self.toggle_recording().await,
-                Effect::SaveShown => self.save_shown().await,
                 Effect::Bell => screen.send(b"\x07")?,
                 Effect::Copy(text) => screen.send(&copy::osc52(&text, self.app.screen.wrap))?,
                 Effect::Seek(ns) => self.seek(ns),
                 Effect::Find(find) => self.find(find)?,
                 Effect::Look(id, question) => self.lookups.ask(id, question),
-                Effect::ListFiles(path) => self.list_files(path).await,
                 Effect::Compare(with) => self.compare(with).await,
                 Effect::Type(bytes) => self.trace.command.iter_mut().for_each(|command| command.send(bytes.clone())),
                 Effect::RunAgain => self.run_again(),
-                Effect::CommandWindow(columns, rows) => self.trace.resize_command(columns, rows),
                 Effect::CountRuns(on) => self.trace.feed.count_runs(on),
                 Effect::Measure(keys) => self.app.measured(&process_usage::of(&keys)),
                 Effect::Suspend => {
@@ -443,15 +397,6 @@ impl Loop {
             _ => None,
         };
         Ok(())
-    }
-
-    async fn list_files(&mut self, path: String) {
-        let beside = comparer::whole(&path, self.home.as_deref());
-        let names = user_files::act(self.opener.as_ref(), move || comparer::names_beside(&beside)).await;
-        match names {
-            Ok(names) => _ = self.app.update(Input::Listed(path, names)),
-            Err(error) => self.app.notify(format!("cannot list the directory: {error}")),
-        }
     }
 
     async fn compare(&mut self, with: Option<String>) {
@@ -491,37 +436,6 @@ impl Loop {
             self.record_with(Some(recorder));
             self.past_events = Some(KeptEvents::new(&self.app));
         }
-    }
-
-    /// Begins to write the events that are shown into a file of their own.
-    async fn save_shown(&mut self) {
-        if let Some(saving) = &self.saving {
-            return self.app.notify(format!("still writing {}", saving.recorder.name()));
-        }
-        let Some(recorder) = self.new_recording().await else { return };
-        let (list, reader) = (KeptEvents::of_list(&self.app), Pipeline::new(self.app.pipeline.budget));
-        self.saving = Some(Saving { recorder, list, reader, done: false });
-    }
-
-    /// Ends the file of the events that were shown, once all are in it.
-    async fn end_saving(&mut self) {
-        let Some(Saving { recorder, list, mut reader, .. }) = self.saving.take() else { return };
-        reader.end();
-        read(&mut reader);
-        self.app.update(match recorder.end(&reader).await {
-            Ok(bytes) => Input::Saved(recorder.name().to_owned(), list.events_taken(), bytes),
-            Err(failed) => Input::NotRecorded(output_file::failed_text(&recorder, &failed)),
-        });
-    }
-
-    async fn finish_saving(&mut self) {
-        while let Some(saving) = self.saving.as_mut().filter(|saving| !saving.done) {
-            if saving.recorder.ready().await.is_err() {
-                break;
-            }
-            saving.write(&self.app);
-        }
-        self.end_saving().await;
     }
 
     /// A recording in a new file. If that fails, the screen says why.

@@ -6,7 +6,6 @@ pub mod event_loop;
 mod lookups;
 mod process_usage;
 mod recording_search;
-pub(super) mod saved_filters;
 pub(super) mod terminal;
 mod terminal_input;
 
@@ -28,7 +27,6 @@ use crate::view::palette::PALETTES;
 use crate::view::theme::Theme;
 use anyhow::{Result, anyhow};
 use event_loop::{Appearance, DashboardExit, Trace};
-use saved_filters::SavedFilters;
 use std::ffi::OsString;
 use std::process::ExitCode;
 pub use terminal::Mouse;
@@ -51,7 +49,6 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let recorder = args.write.as_deref().map(output_file::start_beside).transpose()?;
     let opener = Some(Opener::start()?);
     let home = own_home();
-    let mut saved = SavedFilters::open(!loaded.config.no_history);
     let started = output_file::or_withdraw(start(&options), recorder.as_ref()).await?;
     let calm = !filters.whole.asks();
     let settings = Settings {
@@ -61,7 +58,6 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
         zone: clock::zone(),
         capture: capture_text(filters.whole.text(), &args.run.command),
         filter: own_filter.map_or(filters.rest, |own| own.whole).text_with_ids(&names),
-        filters: std::mem::take(&mut saved.lines),
         is_inner: is_inner(namespace("/proc/self", "pid")),
         preferences: loaded.config.preferences.clone(),
     };
@@ -70,9 +66,8 @@ pub async fn run(args: &cli::Dashboard) -> Result<ExitCode> {
     let Session { feed, notes, lookups, .. } = started;
     let (lookups, run) = (Some(lookups), args.run.clone());
     let shown = Trace { feed, command: held, timeline: None, recorder, opener, home, lookups, run };
-    let DashboardExit { line, command, interrupted, filters } =
+    let DashboardExit { line, command, interrupted } =
         event_loop::run(app, look(&args.screen, &loaded.config), shown).await?;
-    saved.append(&filters);
     args.trace.ring_size.and_then(RingSize::note).iter().chain(&notes).for_each(say);
     remarks(&options, &line.account, line.discrepancy.clone()).iter().for_each(say);
     line.not_recorded.iter().for_each(say);

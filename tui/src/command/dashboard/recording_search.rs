@@ -12,7 +12,7 @@ use tracetui_events::budget::Budget;
 use tracetui_events::filter::{FilterOptions, Scratch};
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::{Playback, Played, Step, both_filters};
-use tracetui_events::recording::follow::RecordingFile;
+use tracetui_events::recording::file::RecordingFile;
 use tracetui_shared::kind::{Kind, KindSet};
 
 const SECOND: u64 = 1_000_000_000;

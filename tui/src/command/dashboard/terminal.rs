@@ -18,7 +18,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::time::{Duration, Instant};
 use tracetui_events::limits;
 
 /// Whether the terminal is in use, so that a panic must restore it.
@@ -30,61 +29,11 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 /// The output to the terminal while it is in use. A stalled terminal blocks only its thread.
 static WRITER: Mutex<Option<Arc<WriterThread>>> = Mutex::new(None);
 
-/// Bytes per second from which a terminal can take every screen.
-const FAST: f64 = 50e3;
-
-/// How long a measurement takes, and the part of this time during which writes waited if the terminal is slow.
-const MEASURED: Duration = Duration::from_secs(3);
-const FULL: f64 = 0.6;
-
-/// How long the rate of a slow terminal is taken to be the same.
-const KNOWN: Duration = Duration::from_secs(60);
-
-/// The most seconds between two screens of a slow terminal.
-const LONGEST: f64 = 2.0;
-
 /// The terminal while the dashboard has it. It is restored on drop.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Canvas>>,
     pub(super) writer: Arc<WriterThread>,
     mouse: Mouse,
-    pub(super) line: Line,
-}
-
-/// Measures how fast the terminal takes screens.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Line {
-    /// The start of the current measurement, and until then the bytes of all screens and the time that it took to write them.
-    since: Option<(Instant, u64, Duration)>,
-    /// The bytes per second of a slow terminal, and when that was measured.
-    rate: Option<(f64, Instant)>,
-    /// The bytes of all screens, and of the last one.
-    bytes: u64,
-    screen: u64,
-}
-
-impl Line {
-    /// Takes the bytes of all screens so far, and the time that it took to write them. One write alone shows little: it may have
-    /// filled a buffer, or met a pause of the terminal.
-    fn took(&mut self, bytes: u64, time: Duration, now: Instant) {
-        self.screen = bytes - std::mem::replace(&mut self.bytes, bytes);
-        let (began, bytes_before, time_before) = *self.since.get_or_insert((now, bytes, time));
-        let elapsed = now - began;
-        if elapsed >= MEASURED {
-            let rate = (bytes - bytes_before) as f64 / elapsed.as_secs_f64();
-            if time - time_before >= elapsed.mul_f64(FULL) && rate < FAST {
-                self.rate = Some((rate, now));
-            }
-            self.since = Some((now, bytes, time));
-        }
-        self.rate = self.rate.filter(|(_, measured)| now - *measured < KNOWN);
-    }
-
-    /// The minimum time between two screens, unless a key was pressed. Three quarters of a slow line stay free.
-    pub(super) fn pause(&self) -> Duration {
-        let pause = self.rate.map_or(0.0, |(rate, _)| 4.0 * self.screen as f64 / rate.max(1.0));
-        Duration::from_secs_f64(pause.min(LONGEST))
-    }
 }
 
 /// Collects the output of a screen, and passes it on as a whole.
@@ -137,7 +86,7 @@ impl Screen {
         let terminal = enter(mouse, &mut Canvas::new(&writer)).and_then(|()| terminal(&writer));
         // Restore a terminal that was only partly set up too.
         let terminal = terminal.inspect_err(|_| restore())?;
-        Ok(Screen { terminal, writer, mouse, line: Line::default() })
+        Ok(Screen { terminal, writer, mouse })
     }
 
     /// Whether the terminal has taken the last screen. Until then no other screen is drawn, since it would only wait too.
@@ -165,7 +114,6 @@ impl Screen {
             if size != self.terminal.get_frame().area() {
                 self.terminal.resize(size)?;
             }
-            self.line.took(self.writer.written(), self.writer.spent(), Instant::now());
             self.terminal.draw(draw)?;
         }
         self.writer.failure().map_or(Ok(()), Err)
@@ -313,44 +261,4 @@ pub(super) fn hung_up() -> bool {
     // poll(2) reports errors and hang-ups even if it is not asked for them.
     let mut entry = [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())];
     retry_on_intr(|| poll(&mut entry, Some(&Timespec::default()))) == Ok(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The pause in milliseconds after 10 s in which screens of these bytes are drawn as often as the terminal takes them, at most ten
-    /// times a second. Each takes the next of these milliseconds.
-    fn pause(bytes: u64, took: &[u64]) -> u128 {
-        let (mut line, mut all, mut spent, mut now) = (Line::default(), 0, Duration::ZERO, Instant::now());
-        let end = now + Duration::from_secs(10);
-        for took in took.iter().cycle() {
-            line.took(all, spent, now);
-            if now >= end {
-                break;
-            }
-            all += bytes;
-            spent += Duration::from_millis(*took);
-            now += Duration::from_millis(*took.max(&100));
-        }
-        line.pause().as_millis()
-    }
-
-    #[test]
-    fn a_slow_line_gets_fewer_screens() {
-        for (bytes, took, expected) in [
-            (9000, &[1][..], 0..1),
-            // Some screens fill a buffer.
-            (9000, &[90], 0..1),
-            (3000, &[300], 1190..1210),
-            (3000, &[3, 3, 3, 1200], 1400..2001),
-            (1000, &[90], 390..410),
-            (3000, &[3000], 2000..2001),
-            // A pause once in a while.
-            (3000, &[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 900], 0..1),
-        ] {
-            let pause = pause(bytes, took);
-            assert!(expected.contains(&pause), "{bytes} {took:?}: {pause}");
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! Reads two runs and compares them, for `tracetui diff` and for the dashboard.
 
-use crate::app::views::diff::result::STILL_RUNS;
 use anyhow::{Result, anyhow, bail};
 use tracetui_events::account::Account;
 use tracetui_events::budget::Budget;
@@ -100,7 +99,8 @@ impl Side {
         note_absent(&mut run, kinds, world);
         run.gaps.incomplete |= missing.is_some();
         run.gaps.running = runs;
-        let running = runs.then(|| STILL_RUNS.to_owned());
+        let running =
+            runs.then(|| "B was still running: what its living processes lack may have come since".to_owned());
         let mut remarks: Vec<String> = running.into_iter().chain(missing).collect();
         remarks.extend(close(&mut run, account, &name, limit));
         Side { run, name, filter, damaged: false, early: false, remarks }
@@ -171,13 +171,6 @@ pub(in crate::command) fn compare(
     let values = runs.iter().all(Run::has_values);
     let (Some(b), a) = (runs.pop(), runs.remove(0)) else { bail!("no recordings") };
     let Some(report) = diff::compare_while(a, runs, b, ignored, goes_on) else { bail!("the comparison was stopped") };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    notes.extend(
-        report
-            .directories
-            .iter()
-            .map(|(here, there)| format!("treated as the same directory: {} in A, {} in B", text(here), text(there))),
-    );
     if !values && !report.equal() {
         notes.push("the values of environment variables are not compared: record both runs with --env diff".to_owned());
     }

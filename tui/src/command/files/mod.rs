@@ -1,12 +1,11 @@
 //! `tracetui files`: the files that a recorded run used, and the packages that they belong to.
 
-mod checksum;
 mod packages;
 
 use super::messages::{charset, say};
 use super::print::recordings;
 use super::signals::{self, INTERRUPTED, Second, Signals};
-use crate::cli::{self, FilesFormat};
+use crate::cli::{self, ReportFormat};
 use anyhow::{Context, Result, bail};
 use foldhash::HashMap;
 use packages::Packages;
@@ -23,7 +22,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::Step;
-use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, time, width};
+use tracetui_events::text::{counted, escaped, grouped, json, right, time, width};
 use tracetui_host::machine::Uname;
 use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
@@ -79,9 +78,8 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         ));
     }
     io::stdout().write_all(&match args.format {
-        FilesFormat::Text => listed.text(args.packages),
-        FilesFormat::Json => listed.json(args.packages),
-        FilesFormat::Cyclonedx => listed.cyclonedx(args.packages),
+        ReportFormat::Text => listed.text(args.packages),
+        ReportFormat::Json => listed.json(args.packages),
     })?;
     Ok(recordings::conclude(&playback))
 }
@@ -158,14 +156,8 @@ impl Used {
                 .is_some_and(|((mnt_ns, path), _)| *mnt_ns == key.0 && path.starts_with(&within.1));
             has_files || key.0 == main && packages.directories.contains(&key.1[..])
         };
-        let below = std::fs::File::open(root).with_context(|| format!("cannot open {}", root.display()))?;
-        let sum = |mnt_ns: NsInum, path: &[u8], used: &Use| match mnt_ns == main && !is_virtual(path) {
-            true => checksum::sha256(&below, path, used.identity.as_ref()),
-            false => Err("not_collected"),
-        };
         let files = files.into_iter().filter(|(key, _)| !is_directory(key)).map(|((mnt_ns, path), used)| Listing {
             path,
-            sha256: args.sha256.then(|| sum(*mnt_ns, path, used)),
             used: *used,
             mnt_ns: *mnt_ns,
             package: packages.owners.get(&path[..]).copied().filter(|_| *mnt_ns == main),
@@ -181,8 +173,6 @@ struct Listing<'a> {
     mnt_ns: NsInum,
     /// The number of its package.
     package: Option<usize>,
-    /// If it is requested.
-    sha256: Option<Result<String, checksum::Why>>,
 }
 
 #[derive(Debug)]
@@ -255,8 +245,7 @@ impl Listed<'_> {
 
     fn package_json(&self, number: Option<usize>) -> Option<Value> {
         let package = self.packages.packages.get(number?)?;
-        let purl = self.packages.url(package);
-        Some(json!({ "name": package.name, "version": package.version, "arch": package.arch, "purl": purl }))
+        Some(json!({ "name": package.name, "version": package.version, "arch": package.arch }))
     }
 
     fn file_json(&self, file: &Listing<'_>) -> Value {
@@ -270,11 +259,6 @@ impl Listed<'_> {
             line[key] = used.into();
         }
         (line["count"], line["file"]) = (count.into(), identity.as_ref().map_or(Value::Null, identity_json));
-        if let Some(sum) = &file.sha256 {
-            // The reason why there is no checksum is a field of its own.
-            line["sha256"] = json!(sum.as_ref().ok());
-            sum.as_ref().err().into_iter().for_each(|why| line["sha256_why"] = json!(why));
-        }
         (line["mnt_ns"], line["package"]) = (file.mnt_ns.0.into(), json!(self.package_json(file.package)));
         line
     }
@@ -292,55 +276,10 @@ impl Listed<'_> {
         };
         lines.into_iter().flat_map(|line| (line + "\n").into_bytes()).collect()
     }
-
-    /// [CycloneDX](https://cyclonedx.org/docs/1.5/json/): the packages, and the files without one that were read
-    /// and not created, but for those below `/dev`, `/proc` and `/sys`.
-    fn cyclonedx(&self, packages: bool) -> Vec<u8> {
-        let count = |name: &str, count: u64| json!({ "name": format!("tracetui:{name}"), "value": count.to_string() });
-        let mut components = Vec::new();
-        for (number, sum) in self.sums() {
-            let Some(package) = number.and_then(|number| self.packages.packages.get(number)) else { continue };
-            let url = self.packages.url(package);
-            components.push(json!({
-                "type": "library", "bom-ref": url, "name": package.name, "version": package.version, "purl": url,
-                "properties": [count("files", sum.files), count("read", sum.read), count("written", sum.written)],
-            }));
-        }
-        let unowned = |file: &&Listing<'_>| {
-            let Use { read, executed, created, .. } = file.used;
-            file.package.is_none() && (read || executed) && !created && !is_virtual(file.path)
-        };
-        let unowned = self.files.iter().filter(|_| !packages).filter(unowned);
-        components.extend(unowned.map(|file| {
-            // Different bytes are different names.
-            let path = escaped(file.path, Charset::Utf8.reversible());
-            let reference = format!("{}:{path}", file.mnt_ns.0);
-            let mut component = json!({ "type": "file", "bom-ref": reference, "name": path });
-            if let Some(Ok(sum)) = &file.sha256 {
-                component["hashes"] = json!([{ "alg": "SHA-256", "content": sum }]);
-            }
-            component
-        }));
-        let tool = json!({ "type": "application", "name": "tracetui", "version": env!("CARGO_PKG_VERSION") });
-        let metadata = json::ascii(&json!({ "tools": { "components": [tool] } }));
-        // A component in each line.
-        let components: Vec<String> = components.iter().map(json::ascii).collect();
-        let components = components.join(",\n");
-        format!(
-            "{{\"bomFormat\":\"CycloneDX\",\"specVersion\":\"1.5\",\"version\":1,\"metadata\":{metadata},\
-             \"components\":[\n{components}\n]}}\n"
-        )
-        .into_bytes()
-    }
 }
 
 /// The fields that `print` calls `file`.
 fn identity_json(file: &Identity) -> Value {
     let ctime = time::utc(file_identity::changed_ns(file).into());
     json!({ "dev": describe::device(file.device), "ino": file.ino, "size": file.size, "ctime": ctime })
-}
-
-/// Whether a path is below a directory whose files have no lasting contents.
-fn is_virtual(path: &[u8]) -> bool {
-    [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir))
 }

@@ -9,7 +9,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -38,10 +37,8 @@ pub(super) struct Package {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packages {
-    /// The type in package URLs, [purl](https://github.com/package-url/purl-spec): `deb` or `rpm`.
+    /// `deb` or `rpm`.
     pub(super) manager: &'static str,
-    /// `ID` of os-release(5), such as `debian`.
-    pub(super) system: String,
     pub(super) packages: Vec<Package>,
     pub(super) owners: Owners,
     /// The requested paths that are directories of packages.
@@ -85,7 +82,7 @@ pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
     let dir = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::empty())?;
     let files = Root { dir, bytes_left: Cell::new(MOST) };
-    let mut found = Packages { system: system(&files)?, ..Packages::default() };
+    let mut found = Packages::default();
     let mut open: HashSet<&[u8]> = wanted.iter().copied().collect();
     let is_merged = root.join("bin").is_symlink();
     let mut take = |path: &[u8]| {
@@ -128,15 +125,6 @@ pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
         found.packages.push(package);
     }
     Ok(found)
-}
-
-/// `ID` of os-release(5).
-fn system(root: &Root) -> io::Result<String> {
-    let mut files = ["etc/os-release", "usr/lib/os-release"].into_iter().map(|file| root.read(file));
-    let text = files.find_map(Result::transpose).transpose()?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let id = text.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or_default();
-    Ok(id.trim_matches(['"', '\'']).to_owned())
 }
 
 fn installed(status: &[u8]) -> Vec<Package> {
@@ -204,28 +192,6 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("rpm: {status}"))) }
 }
 
-impl Packages {
-    /// The package URL: `pkg:deb/debian/libc6@2.36-9?arch=amd64`.
-    pub(super) fn url(&self, package: &Package) -> String {
-        let of = |text: &str| {
-            let mut out = String::new();
-            for byte in OsStr::new(text).as_bytes() {
-                match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => out.push(char::from(*byte)),
-                    byte => out.push_str(&format!("%{byte:02X}")),
-                }
-            }
-            out
-        };
-        let Packages { manager, system, .. } = self;
-        let system = if system.is_empty() { String::new() } else { of(system) + "/" };
-        let part =
-            |before: &str, text: &str| if text.is_empty() { String::new() } else { before.to_owned() + &of(text) };
-        let (version, arch) = (part("@", &package.version), part("?arch=", &package.arch));
-        format!("pkg:{manager}/{system}{}{version}{arch}", of(&package.name))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,9 +204,7 @@ mod tests {
         let info = root.join("var/lib/dpkg/info");
         fs::create_dir_all(&info).expect("a directory");
         fs::create_dir_all(root.join("usr/bin")).expect("a directory");
-        fs::create_dir_all(root.join("etc")).expect("a directory");
         std::os::unix::fs::symlink("usr/bin", root.join("bin")).expect("a link");
-        fs::write(root.join("etc/os-release"), "NAME=\"Debian\"\nID=debian\n").expect("written");
         let status = "Package: dash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 0.5+1\n\n\
             Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.36\n\n\
             Package: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\n";
@@ -263,10 +227,6 @@ mod tests {
         assert_eq!(wanted.map(owner), [None, Some("dash"), Some("dash"), Some("libc6"), None, None, Some("libc6")]);
         assert_eq!((found.directories.iter().collect::<Vec<_>>(), found.unlisted), (vec![&b"/usr/bin".to_vec()], 0));
         assert_eq!(diversions(b"/bin/sh\n/bin/sh.distrib\n").len(), 0);
-        let url = found.url(&Package { name: "x".into(), ..Package::default() });
-        assert_eq!(url, "pkg:deb/debian/x");
-        assert_eq!(found.url(&found.packages[1]), "pkg:deb/debian/libc6@1%3A2.36?arch=amd64");
-        assert_eq!(found.url(&found.packages[0]), "pkg:deb/debian/dash@0.5%2B1?arch=amd64");
         // All files together are bounded.
         let dir = Scratch::new("lists");
         fs::write(dir.join("list"), [b'x'; 60]).expect("written");

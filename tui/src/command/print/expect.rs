@@ -1,4 +1,4 @@
-//! `tracetui print`, and its `--expect-none` and `--expect-no-open`.
+//! `tracetui print`, and its `--expect-none`.
 
 use super::recordings;
 use crate::cli;
@@ -13,19 +13,10 @@ const MATCHED: u8 = 3;
 
 /// Prints events, live or of recordings.
 pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
-    let expects = match &args.expect_none {
-        Some(expr) => {
-            args.trace.filters.filter = vec![expr.clone()];
-            Some("--expect-none")
-        }
-        None if args.expect_no_open.is_empty() => None,
-        None => {
-            args.trace.filters.kind = vec!["exec,open".to_owned()];
-            args.trace.identity = Some(cli::Switch::On);
-            Some("--expect-no-open")
-        }
-    };
-    args.count = args.count.or(expects.map(|_| 1));
+    if let Some(expr) = &args.expect_none {
+        args.trace.filters.filter = vec![expr.clone()];
+        args.count = Some(1);
+    }
     let printed = match args.recordings.is_empty() {
         true => print::run(&args).await,
         false => recordings::print(&args),
@@ -34,15 +25,17 @@ pub async fn print(mut args: cli::Print) -> Result<ExitCode> {
         true => BadUsage(error.to_string().replacen("--filter", "--expect-none", 1)).into(),
         false => error,
     })?;
-    let Some(option) = expects else { return Ok(printed.code) };
+    if args.expect_none.is_none() {
+        return Ok(printed.code);
+    }
     if printed.matched {
-        say(format_args!("an event matches {option}"));
+        say("an event matches --expect-none");
         return Ok(MATCHED.into());
     }
     if let Some(doubt) = printed.doubt {
-        say(format_args!("no event matches {option}, but {doubt}: one may match"));
+        say(format_args!("no event matches --expect-none, but {doubt}: one may match"));
         return Ok(ExitCode::FAILURE);
     }
-    say(format_args!("no event matches {option}"));
+    say("no event matches --expect-none");
     Ok(printed.code)
 }

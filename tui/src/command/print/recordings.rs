@@ -1,14 +1,11 @@
 //! Prints recordings: `tracetui print FILE`.
 
 use super::explain::{self, Reasons};
-use super::unanswered::{self, Unanswered};
+use super::unanswered::Unanswered;
 use super::{Flow, Lines, Printed};
 use crate::cli::{self};
 use crate::command::messages::{say, style};
-use crate::command::signals::{self, INTERRUPTED, Second, Signals};
-use anyhow::{Context, Result, anyhow};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::stdio;
+use anyhow::{Result, anyhow};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +13,7 @@ use tracetui_events::budget::Budget;
 use tracetui_events::filter::{Filter, FilterOptions};
 use tracetui_events::limits;
 use tracetui_events::playback::Error::NoSuchRecording;
-use tracetui_events::playback::{self, AtEnd, Playback, Played, Recording, SORTS_OF_TIME, Step};
-use tracetui_events::recording::follow::{self, Writing};
+use tracetui_events::playback::{self, Playback, Played, Recording, SORTS_OF_TIME, Step};
 use tracetui_events::sink::{self, FormatName, LineOptions};
 use tracetui_events::text::shell;
 use tracetui_events::text::time::Moment;
@@ -29,14 +25,10 @@ use tracetui_shared::kind::{Kind, KindSet};
 pub fn print(args: &cli::Print) -> Result<Printed> {
     let format = explain::format(args)?;
     let filters = FilterOptions::from(&args.trace.filters);
-    let at_end = if args.follow { AtEnd::Wait } else { AtEnd::Stop };
     let budget = Budget::new(args.trace.memory().0);
-    let playback = Playback::open(&args.recordings, &filters, budget, at_end);
+    let playback = Playback::open(&args.recordings, &filters, budget);
     let mut playback = playback.map_err(with_tip)?;
     playback.between(args.from, args.to, clock::zone())?;
-    if args.follow {
-        Signals::install(Second::Ends(INTERRUPTED.into()), &[]).context("cannot install signal handlers")?;
-    }
     let several = playback.recordings().len() > 1;
     if args.why && args.format == FormatName::Text {
         say("--why: recordings have only the reasons that events prove; a live trace looks up the others");
@@ -47,26 +39,18 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     sink.set_style(style(args.color));
     let mut lines = Lines::new(sink, Box::new(|_| true), args.count);
     let texts = (format == FormatName::Text).then(|| style(args.color).charset);
-    let unanswered = || Unanswered::new(args.follow.then_some(unanswered::LIVE_NS), budget, texts, reasons);
+    let unanswered = || Unanswered::new(None, budget, texts, reasons);
     lines.unanswered = args.unanswered.then(unanswered);
     let early = "the output ended early";
-    let cut_short = |matched| Printed { code: ExitCode::SUCCESS, matched, doubt: Some(early.to_owned()) };
-    let (mut said, mut any, mut done) = (false, false, false);
-    let all = loop {
+    let (mut any, mut done) = (false, false);
+    loop {
         let mut take = |played: &Played<'_>| {
             any = true;
             lines.queue_line(played.context)
         };
         match playback.step(&mut take) {
             Ok(Step::More) => {}
-            Ok(Step::NotYet) => {
-                lines.flush();
-                say_if_unknown(&playback, &mut said);
-                if wait_for_more() == Flow::Closed {
-                    return Ok(cut_short(lines.is_done()));
-                }
-            }
-            Ok(Step::End) => break true,
+            Ok(Step::End) => break,
             Err(error) => {
                 lines.finish();
                 return Err(error.into());
@@ -74,14 +58,16 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
         }
         match lines.outcome()? {
             Flow::Closed => {
-                return Ok(cut_short(lines.is_done()));
+                return Ok(Printed {
+                    code: ExitCode::SUCCESS,
+                    matched: lines.is_done(),
+                    doubt: Some(early.to_owned()),
+                });
             }
-            Flow::Done if args.follow => break false,
             Flow::Done if !std::mem::replace(&mut done, true) => playback.filter_rest(),
-            _ if args.follow && signals::asked_to_end() => break false,
             _ => {}
         }
-    };
+    }
     lines.finish();
     lines.outcome()?;
     let times = [args.from, args.to];
@@ -95,7 +81,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
     }
     playback.remarks().iter().for_each(say);
     let damaged = playback.damaged();
-    if all && !playback.ended_early() && !playback.goes_on() {
+    if !playback.ended_early() && !playback.goes_on() {
         let mut account = playback.account();
         account.filter(&lines.answered);
         match args.format {
@@ -110,7 +96,7 @@ pub fn print(args: &cli::Print) -> Result<Printed> {
 
 /// Opens recordings to read a time span of them.
 pub(in crate::command) fn open_span(files: &[PathBuf], filters: &FilterOptions, span: &cli::Span) -> Result<Playback> {
-    let mut playback = Playback::open(files, filters, Budget::new(limits::MEMORY_DEFAULT), AtEnd::Stop)?;
+    let mut playback = Playback::open(files, filters, Budget::new(limits::MEMORY_DEFAULT))?;
     playback.between(span.from, span.to, clock::zone())?;
     Ok(playback)
 }
@@ -158,28 +144,8 @@ fn with_tip(error: playback::Error) -> anyhow::Error {
     }
 }
 
-/// Prints once that tracetui cannot tell whether a recording is still being written.
-fn say_if_unknown(playback: &Playback, said: &mut bool) {
-    for recording in playback.recordings().iter().filter(|recording| recording.writing() == Writing::Unknown) {
-        if !std::mem::replace(said, true) {
-            let name = recording.name();
-            say(format_args!("{name}: cannot tell whether a process is still writing it; Ctrl-C stops waiting"));
-        }
-    }
-}
-
 /// The command that replays a recording, if `word` looks like the name of one.
 pub fn replay_of(word: &str) -> Option<String> {
     let meant = word.ends_with(".ttr") || playback::is_recording(Path::new(word));
     meant.then(|| format!("tracetui replay {}", shell::word(word.as_bytes())))
-}
-
-/// Waits until more events may be there, or a signal comes. Returns [`Flow::Closed`] if nobody reads stdout any more.
-fn wait_for_more() -> Flow {
-    let timeout = Timespec::try_from(follow::POLL).ok();
-    // poll is not asked for any events, so only an error of stdout ends the wait early.
-    match poll(&mut [PollFd::from_borrowed_fd(stdio::stdout(), PollFlags::empty())], timeout.as_ref()) {
-        Ok(1..) => Flow::Closed,
-        _ => Flow::Continue,
-    }
 }

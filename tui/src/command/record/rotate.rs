@@ -6,7 +6,7 @@
 use super::metrics;
 use crate::cli::{Record, Rotate};
 use crate::command::messages::name;
-use crate::command::output_file::{Watched, locked, random_id};
+use crate::command::output_file::{Watched, random_id};
 use crate::recorder::Recorder;
 use crate::recorder::RecordingFiles;
 use anyhow::{Result, anyhow};
@@ -19,22 +19,18 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracetui_events::recording::block::FileHeader;
+use tracetui_events::recording::file::{RecordingFile, is_being_written, lock};
 use tracetui_events::recording::file_names::{DIGITS_MOST, FileNames};
-use tracetui_events::recording::follow::{RecordingFile, is_being_written};
 use tracetui_events::text::grouped;
 use tracetui_host::clock;
 use tracetui_host::confine::{FileAccess, enter_files};
 use tracetui_host::invoker::Invoker;
 
 /// How many numbers to try for a new file. Another process may create files with these names.
-const TRIES: u32 = 32;
-
-/// How many of the [`TRIES`] are consecutive numbers. Each later try is random, from a range twice as large as the one before. A
-/// process that takes names in advance would have to take most of 2^31.
-const IN_ORDER: u32 = 8;
+const TRIES: u64 = 4096;
 
 /// The lowest number that does not count as the number of an existing file. As many numbers follow it as can be tried.
-const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << TRIES);
+const LAST: u64 = 10u64.pow(DIGITS_MOST as u32) - (1 << 32);
 
 /// Starts a recording in several files. The next file begins when the current one has its size or its time. With `--resume`, the files
 /// of earlier traces count as its own. Call it before privileges are dropped.
@@ -134,9 +130,8 @@ impl Series {
     fn create(&mut self) -> io::Result<File> {
         let names = self.names.clone();
         self.directory()?;
-        let mut number = self.number;
-        for tried in 0..TRIES {
-            number = number.saturating_add(1 + among(if tried < IN_ORDER { 0 } else { tried })?);
+        let first = self.number.saturating_add(1);
+        for number in first..first.saturating_add(TRIES) {
             let group = if self.group_read { Mode::RGRP } else { Mode::empty() };
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(self.directory()?, names.file(number), flags, Mode::RUSR | Mode::WUSR | group) {
@@ -160,8 +155,7 @@ impl Series {
                 Err(error) => return Err(failed("cannot create", &names.file(number), error)),
             }
         }
-        let first = names.file(self.number.saturating_add(1));
-        Err(io::Error::other(format!("{} and the next {} names are taken", name(&first), TRIES - 1)))
+        Err(io::Error::other(format!("{} and the next {} names are taken", name(names.file(first)), TRIES - 1)))
     }
 
     /// Removes the oldest files until at most `left` completely written ones remain.
@@ -226,7 +220,8 @@ impl RecordingFiles for Series {
             let _ = self.withdraw();
             return Err(error);
         }
-        let header = locked(&file, self.header());
+        lock(&file);
+        let header = self.header();
         Ok((Watched::new(file, name(self.names.file(self.number))), header))
     }
 
@@ -323,14 +318,6 @@ fn earlier(directory: &OwnedFd, names: &FileNames, number: u64, owner: u32) -> O
     over.then(|| Written { number, identity: stat.into() })
 }
 
-/// A random number of `bits` bits.
-fn among(bits: u32) -> io::Result<u64> {
-    match bits {
-        0 => Ok(0),
-        bits => Ok(u64::from_ne_bytes(*random_id()?.first_chunk().unwrap_or(&[0; 8])) % (1 << bits)),
-    }
-}
-
 fn failed(what: &str, file: &OsStr, error: rustix::io::Errno) -> io::Error {
     let error = io::Error::from(error);
     io::Error::new(error.kind(), format!("{what} {}: {error}", name(file)))
@@ -406,7 +393,7 @@ mod tests {
         symlink("a.000002.ttr", path(4)).expect("room");
         // Another recorder writes this one.
         let other = File::options().write(true).open(path(6)).expect("there");
-        fs::write(path(6), locked(&other, recording).as_bytes()).expect("room");
+        assert!(lock(&other));
         let mut series = Series { resume: true, ..series(&dir, 3) };
         let mut current = None;
         go_on(&mut series, &mut current).expect("room");

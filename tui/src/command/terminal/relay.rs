@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracetui_events::limits;
-use tracetui_events::terminal::LineTracker;
 use tracetui_live::command::pty::device;
 use tracetui_live::command::{Ended, Happened, Running, in_foreground, in_pipeline};
 
@@ -34,7 +33,6 @@ pub(in crate::command) struct Relay {
     keys: AsyncFd<OwnedFd>,
     terminal: WriterThread,
     /// The state of the terminal line that the COMMAND writes.
-    line: LineTracker,
     /// Whether the COMMAND gets the foreground of its terminal whenever tracetui has the foreground of the user's terminal.
     interactive: bool,
     /// Whether the terminal is raw and its keys are read.
@@ -63,7 +61,6 @@ impl Relay {
         let mut relay = Relay {
             keys,
             terminal,
-            line: LineTracker::default(),
             interactive,
             front: false,
             modes_known: in_foreground(),
@@ -119,7 +116,7 @@ impl Relay {
     /// Writes output to the terminal. An error means that the terminal is gone, which SIGHUP reports too.
     fn wrote(&mut self, bytes: Vec<u8>) -> Happened {
         let _ = self.terminal.queue().write_all(&bytes);
-        messages::others_wrote(self.line.is_within_after(&bytes));
+        is_within_line(&bytes).into_iter().for_each(messages::others_wrote);
         Happened::Wrote(bytes)
     }
 
@@ -216,6 +213,18 @@ pub(in crate::command) fn stop_job(signal: libc::c_int) {
         libc::kill(0, signal);
         libc::sigaction(signal, &ours, std::ptr::null_mut());
     }
+}
+
+/// Whether the cursor is within a line after output. `None` if the output only changes the look of text (SGR).
+fn is_within_line(mut output: &[u8]) -> Option<bool> {
+    let is_look = |byte: &u8| matches!(byte, b'0'..=b';');
+    while let Some((before, look)) = output.iter().rposition(|byte| *byte == 0x1b).map(|at| output.split_at(at))
+        && let [_, b'[', look @ .., b'm'] = look
+        && look.iter().all(is_look)
+    {
+        output = before;
+    }
+    output.last().map(|last| *last != b'\n')
 }
 
 #[cfg(test)]

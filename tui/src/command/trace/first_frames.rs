@@ -9,7 +9,6 @@ use tracetui_host::clock;
 use tracetui_host::machine::Machine;
 use tracetui_host::own_id::own_tgid;
 use tracetui_host::procfs::Scanner;
-use tracetui_host::users::AccountNames;
 use tracetui_live::ProbeStatus;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::record::task::TaskStart;
@@ -20,11 +19,11 @@ pub(super) fn first_batch(
     options: &TraceOptions,
     machine: &Machine,
     probes: &[ProbeStatus],
+    accounts: Vec<HostFrame>,
     cgroups: Vec<Cgroup>,
 ) -> Batch {
     let mut batch = Batch::default();
     let now = clock::now_boot();
-    let names = AccountNames::read();
     let trace = Trace {
         kinds: options.live.kinds.bits(),
         command: options.command.unwrap_or(Tgid(0)),
@@ -34,10 +33,8 @@ pub(super) fn first_batch(
     let layout = HostFrame::Layout(Layout::own());
     let host = [layout, HostFrame::Trace(trace), HostFrame::Host(machine.host()), HostFrame::Clock(clock::sample())];
     let probes = probes.iter().map(|probe| HostFrame::Probe(probe.frame()));
-    let users = names.users().into_iter().map(HostFrame::User);
-    let groups = names.groups().into_iter().map(HostFrame::Group);
     let cgroups = cgroups.into_iter().map(HostFrame::Cgroup);
-    for frame in host.into_iter().chain(probes).chain(users).chain(groups).chain(cgroups) {
+    for frame in host.into_iter().chain(probes).chain(accounts).chain(cgroups) {
         frame.push(now, &mut batch);
     }
     batch

@@ -1,6 +1,6 @@
 //! The options of a trace, and its COMMAND.
 
-use crate::app::filter::language::{HOST_IDS, INNER_ID};
+use crate::app::filter::{HOST_IDS, INNER_ID};
 use crate::cli;
 use crate::command::usage::{BadUsage, compile};
 use anyhow::{Context, Result};

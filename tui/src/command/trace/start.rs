@@ -15,8 +15,9 @@ use tracetui_host::confine::{Role, STARTING, enter, hold};
 use tracetui_host::container::Containers;
 use tracetui_host::machine::Machine;
 use tracetui_host::priority::{give_up_raised, main_takes, raise_priority};
-use tracetui_host::privilege::{self, Cause, Facts, Severity};
+use tracetui_host::privilege::{self, Cause, Severity};
 use tracetui_host::procfs::has_named_cgroups;
+use tracetui_host::users::Accounts;
 use tracetui_inspect::Sockets;
 use tracetui_live::engine::LiveSource;
 use tracetui_live::feed::{Feed, Scan};
@@ -39,7 +40,7 @@ pub(crate) struct Session {
 /// Attaches the probes and starts reading. An error has every cause with its remedy, one line each.
 pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
     let machine = Machine::read();
-    let mut causes = privilege::verdict(&Facts::of(&machine, options.btf.is_some()));
+    let mut causes = privilege::verdict(&machine, options.btf.is_some());
     causes.extend(foreign_btf(options.btf.as_deref()));
     if privilege::is_fatal(&causes) {
         let fatal = causes.iter().filter(|cause| cause.severity == Severity::Fatal);
@@ -93,7 +94,8 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         }
         live.name_all_cgroups(&known).context("--cgroup")?;
     }
-    let mut first = vec![first_batch(options, &machine, live.probes(), known)];
+    let mut accounts = Accounts::default();
+    let mut first = vec![first_batch(options, &machine, live.probes(), accounts.changed(), known)];
     let starts = live.take_started();
     let budget = options.budget;
     let (command, environment) = (options.command, options.live.environment.clone());
@@ -130,7 +132,7 @@ pub(crate) fn start(options: &TraceOptions) -> Result<Session> {
         cgroups.open_aside().context(NO_THREAD)?;
     }
     let lookups = Threads::start(sockets).context(NO_THREAD)?;
-    let source = LiveSource::new(live, inspector, cgroups, containers, &first, budget);
+    let source = LiveSource::new(live, inspector, cgroups, containers, accounts, &first, budget);
     let feed = Feed::start(source, first, scan, budget).context(NO_THREAD)?;
     // Do this last, since threads inherit it.
     let role = Role::Main { signals: options.signals, command: options.command_pid };
@@ -153,7 +155,7 @@ pub(crate) fn attach(options: &TraceOptions, inspector: impl FnOnce() -> Option<
         let facts = kernel_facts(options.btf.as_deref());
         anyhow::Ok((begun.join(), facts))
     })?;
-    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let begun = begun.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let facts = facts?;
     live_options.inspector = inspector();
     let mut live = Live::start(&live_options, begun, &facts)?;

@@ -168,7 +168,6 @@ impl Page<'_> {
                     lines.extend(is_new.then(|| self.named_lines(name, &path, Style::new())).into_iter().flatten());
                 }
                 lines.extend(self.named_lines("result", &result, style));
-                lines.extend(crate::view::bpf::ended(seen.event, self));
             }
         }
         lines.extend(self.evicted(id));
@@ -282,7 +281,7 @@ impl Page<'_> {
         self.packed("stdio", files, &format!(" {} ", self.theme.dot()))
     }
 
-    /// The file of a descriptor, and the process at the other end of a pipe.
+    /// The file of a descriptor.
     fn descriptor(&self, number: usize, of: &Descriptor<'_>) -> String {
         if let Some(same) = of.same.filter(|_| number > 0) {
             return format!("same as {}", NAMES[same]);
@@ -292,20 +291,9 @@ impl Page<'_> {
             _ if !path.is_empty() => path,
             (_, _, Some(peer)) => format!("socket {peer}"),
             _ if of.unix_peer().is_some() => written(|out| of.write(out), self.theme),
-            (kind, Some(ino), _) => {
-                let other = of.pipe().and_then(|pipe| self.app.views.tree.at_pipe(pipe, number == 0));
-                let other = other.filter(|other| Some(other.process.key) != self.key());
-                let way = if number == 0 { "from" } else { "to" };
-                let name = |other: &Seen<'_>| safe(&other.process.comm, self.theme);
-                let other = other.map(|other| format!(" {way} {}[{}]", name(&other), other.process.key.tgid.0));
-                other.map_or_else(|| format!("{}:[{ino}]", kind.word()), |other| format!("{}{other}", kind.word()))
-            }
+            (kind, Some(ino), _) => format!("{}:[{ino}]", kind.word()),
             (kind, ..) => kind.word().to_owned(),
         }
-    }
-
-    fn key(&self) -> Option<ProcessKey> {
-        self.app.subject_process().map(|process| process.key)
     }
 
     /// What was lost, why, when, and the remedy.
@@ -342,21 +330,13 @@ impl Page<'_> {
         text.map(|text| self.named_lines("held", &text, self.theme.quiet())).unwrap_or_default()
     }
 
-    /// The evicted opens counted in the row of an event, and since when.
+    /// The evicted opens counted in an event.
     fn evicted(&self, id: Id) -> Vec<Line<'static>> {
-        let (store, list) = (self.app.store(), self.app.events());
-        let Some(stored) = store.get(id).filter(|_| list.lists(id)) else { return Vec::new() };
-        let evicted = list.evicted_in(id, store);
+        let evicted = self.app.store().get(id).map_or(0, |stored| stored.evicted.into());
         if evicted == 0 {
             return Vec::new();
         }
-        let key = |stored: &Stored<'_>| stored.process.map(|process| process.key);
-        let first = list.group(id).map_or(id, |group| group.first);
-        let mut before = store.range(first.saturating_sub(limits::SEARCH_AROUND)..first).rev();
-        let before = before.find(|other| key(other) == key(&stored));
-        let since = before.map(|other| format!(" since {}", clock(other.time.0, other.clock_offset, self.app)));
-        let opens = counted(evicted, ["open", "opens"]);
-        let text = format!("{opens} of this process{}", since.unwrap_or_default());
+        let text = format!("{} of this process", counted(evicted, ["open", "opens"]));
         self.named_lines("evicted", &text, self.theme.quiet())
     }
 

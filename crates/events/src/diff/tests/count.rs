@@ -1,53 +1,11 @@
-//! Uses of a file, user ids, and differences that do not count.
+//! User ids, files of programs, and differences that do not count.
 
 use super::*;
 use crate::filter::Glob;
 use tracetui_shared::id::Uid;
-use tracetui_shared::record::open::{CREATED, EXISTED};
-
-const WRONLY: u64 = 1;
-const RDWR: u64 = 2;
-const CREAT: u64 = 0o100;
-
-impl Made {
-    fn open_as(&mut self, pid: u32, path: &str, record: OpenRecord) {
-        let record = OpenRecord { ret: 3, dirfd: -100, ..record };
-        self.maker.event(Slot::Open, pid, "x", &payload::open(record, &names(path), path.as_bytes()));
-    }
-}
-
-fn tee(record: OpenRecord) -> Made {
-    let mut made = Made::new("/w", 100, &["make"]);
-    let tee = made.start(100, &["tee", "log"]);
-    made.open_as(tee, "/w/log", record);
-    made.exit(tee, 0);
-    made.exit(100, 0);
-    made
-}
 
 #[test]
-fn uses_and_users_of_a_file_are_compared() {
-    let writes = OpenRecord { flags: WRONLY, ..OpenRecord::default() };
-    let both = OpenRecord { flags: RDWR, ..OpenRecord::default() };
-    let line = "access   ./log by tee log: opened for writing in A, opened for reading and writing in B";
-    check(tee(writes), tee(both), &[line]);
-    let new = OpenRecord { flags: WRONLY | CREAT, mode: 0o644, how_marks: CREATED, ..OpenRecord::default() };
-    let old = OpenRecord { how_marks: EXISTED, ..new };
-    check(tee(new), tee(old), &["access   ./log by tee log: created in A, existed in B"]);
-    let private = OpenRecord { mode: 0o600, ..new };
-    check(tee(new), tee(private), &["access   ./log by tee log: mode 0644 in A, mode 0600 in B"]);
-    check(tee(new), tee(new), &[]);
-    // Parallel processes create a file in any order.
-    let both = |first, second| {
-        let mut made = Made::new("/w", 100, &["make"]);
-        for (name, record) in [("one", first), ("other", second)] {
-            let child = made.start(100, &[name]);
-            made.open_as(child, "/w/log", record);
-        }
-        made
-    };
-    check(both(new, old), both(old, new), &[]);
-    // Users and files of programs are compared.
+fn users_and_files_of_programs_are_compared() {
     let run = |uid: u32| {
         let mut made = Made::new("/w", 100, &["make"]);
         made.maker.like.uid = Uid(uid);

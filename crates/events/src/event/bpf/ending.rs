@@ -1,7 +1,6 @@
 //! The event of the end of an attachment that a system call reported, if no system call reports that end.
 
 use super::*;
-use crate::frame::host::BpfAttachment;
 use tracetui_shared::record::bpf::TEXT_LEN;
 
 impl<'a> Bpf<'a> {
@@ -48,25 +47,6 @@ impl<'a> Bpf<'a> {
     /// The end of an attachment whose program was replaced by that of an event.
     pub(crate) fn with_program(&self, of: &BpfRecord) -> Vec<u8> {
         [with_program(self.record(), of).as_bytes(), self.text, b"\0"].concat()
-    }
-
-    /// Whether the inventory means this attachment, whose end this is: it is at the same place.
-    pub(crate) fn is_of(&self, facts: &BpfAttachment, cgroup: Option<&[u8]>) -> bool {
-        let record = self.record();
-        let is_there = match (facts.ifindex, facts.offset) {
-            (Some(index), _) => {
-                let netns = facts.netns.unwrap_or_default().0;
-                self.device() == Some(index.into())
-                    && (record.priority != Via::Netlink as i32 || record.attach_btf_id == netns)
-            }
-            (None, Some(offset)) => offset == record.offset && [0, record.addr].contains(&facts.addr.0),
-            _ if self.on(on::GROUP) => facts.addr.0 == record.perf_config,
-            _ if self.on(on::EVENT) => facts.event == record.object,
-            _ if self.on(on::MAP) => facts.map == Some(record.object),
-            // Without tracefs, the inventory lacks the subsystem of a tracepoint.
-            _ => self.target(cgroup).text().is_some_and(|target| target.ends_with(&facts.target)),
-        };
-        self.hook() == facts.hook && is_there
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn place_event(facts: &BpfAttachment, gone: bool, program: Option<&Bp
 }
 
 /// Adds where an attachment is. Returns the text that follows the record.
-pub(crate) fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
+fn set_place<'a>(record: &mut BpfRecord, facts: &'a BpfAttachment) -> &'a [u8] {
     (record.addr, record.cookie) = (facts.addr.0, facts.cookie.unwrap_or_default());
     let in_kernel = matches!(facts.hook, Hook::Kprobe | Hook::Kretprobe);
     if let Some(offset) = facts.offset {

@@ -9,7 +9,7 @@ use tracetui_shared::kind::Kind;
 use tracetui_shared::time::BootNanos;
 
 fn opened(files: &[PathBuf]) -> Timeline {
-    let input = Files::open(files, AtEnd::Stop, "several").expect("recordings");
+    let input = Files::open(files, "several").expect("recordings");
     Timeline::new(input, Budget::default()).expect("recordings").0
 }
 
@@ -33,7 +33,7 @@ fn events(timeline: &Timeline, place: (usize, u64)) -> (Vec<u64>, bool) {
 }
 
 #[test]
-fn the_files_of_a_trace_are_one_recording_that_may_grow() {
+fn the_files_of_a_trace_are_one_recording() {
     let dir = Scratch::new("timeline-files");
     let (one, mut parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
     let (whole, one) = (events(&opened(&one), START), opened(&one).facts());
@@ -59,22 +59,8 @@ fn the_files_of_a_trace_are_one_recording_that_may_grow() {
     let first = open.expect("an open").header.time.0;
     assert!(opened.totals().first_ns < first, "a fork is before it");
     assert_eq!(opened.facts().span.map(|(start, _)| start), Some(first));
-    // A recording that grows is read again.
-    let dir = Scratch::new("timeline-grows");
-    let parts = write(&dir, "part", &self::batches(), 9);
-    let path = |number: usize| dir.join(format!("x.{number:06}.ttr"));
-    let first = fs::read(&parts[0]).expect("there");
-    fs::write(path(1), &first[..first.len() / 2]).expect("room");
-    let mut opened = self::opened(&[path(1)]);
-    let before = opened.facts();
-    assert_eq!((before.end, opened.look()), (End::Open, None));
-    // The next file is there before this one ends.
-    fs::copy(&parts[1], path(2)).expect("room");
-    fs::write(path(1), &first).expect("room");
-    let after = opened.look().expect("it has grown");
-    assert!(after.events > before.events && after.name.ends_with("and 1 more"), "{after:?}");
-    assert_eq!((after.end, opened.look(), opened.failure()), (End::Complete, None, None));
-    fs::write(path(2), &first[..100]).expect("room");
-    assert_eq!(opened.look(), None);
-    assert!(opened.failure().is_some_and(|why| why.contains("the file was truncated to 100 bytes")));
+    // A recording without an end ends early.
+    let first = fs::read(&files[0]).expect("there");
+    fs::write(&files[0], &first[..first.len() / 2]).expect("room");
+    assert_eq!(self::opened(&files).facts().end, End::Early);
 }

@@ -4,14 +4,9 @@ use super::*;
 
 const O_WRONLY: u64 = 1;
 const O_APPEND: u64 = 0o2000;
-const O_NONBLOCK: u64 = 0o4000;
-const O_NOATIME: u64 = 0o1_000_000;
-
-/// The device number of /dev/tty.
-const TTY: (u32, u32) = (5, 0);
 
 impl Walk<'_> {
-    pub(super) fn open_node(&mut self, node: &FileNode, parent: Option<&FileNode>, flags: u64) -> Vec<Refusal> {
+    pub(super) fn open_node(&mut self, node: &FileNode, flags: u64) -> Vec<Refusal> {
         let mut out = Vec::new();
         let kind = node.kind();
         let say = |errno, cause, text: &str| Refusal::at(&node.path, errno, cause, &format!(" {text}"));
@@ -41,10 +36,6 @@ impl Walk<'_> {
             out.push(say(libc::EISDIR, Cause::IsADirectory, "is a directory, and cannot be opened for writing"));
             return out;
         }
-        if create {
-            out.extend(parent.and_then(|dir| self.sticky(node, dir)));
-        }
-        out.extend(self.device(node, flags));
         let stored = kind.is_file() || kind.is_dir();
         if writes && stored {
             out.extend(self.read_only(node));
@@ -60,11 +51,6 @@ impl Walk<'_> {
         self.use_of(node, want, &mut out);
         if node.attributes & APPEND_ONLY != 0 && (mode != 0 && flags & O_APPEND == 0 || flags & O_TRUNC != 0) {
             out.push(immutable(node));
-        }
-        if flags & O_NOATIME != 0 && self.is_stranger(&[node]) {
-            let owner = self.names.user(node.rights.uid);
-            let text = format!("belongs to {owner}, and O_NOATIME requires ownership");
-            out.push(say(libc::EPERM, Cause::NoPermission, &text));
         }
         out
     }
@@ -92,70 +78,13 @@ impl Walk<'_> {
         }
     }
 
-    /// The refusal of `O_CREAT` on a file of another user in a sticky directory, as in
-    /// [`may_create_in_sticky`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c).
-    fn sticky(&self, node: &FileNode, dir: &FileNode) -> Option<Refusal> {
-        let name = if node.kind() == FileType::Fifo { "protected_fifos" } else { "protected_regular" };
-        if !(node.kind().is_file() || node.kind() == FileType::Fifo) || dir.rights.mode & 0o1000 == 0 {
-            return None;
-        }
-        if node.rights.uid == dir.rights.uid || node.rights.uid == self.subject.credentials.uid {
-            return None;
-        }
-        let level = setting(name)?;
-        let open_to = dir.rights.mode & if level >= 2 { 0o022 } else { 0o002 };
-        (level >= 1 && open_to != 0).then(|| {
-            let owner = self.names.user(node.rights.uid);
-            let why = format!(
-                " belongs to {owner}, and O_CREAT is refused in a sticky directory that others can write to (fs.{name})"
-            );
-            Refusal::at(&node.path, libc::EACCES, Cause::NoPermission, &why)
-        })
-    }
-
-    /// The refusals of a device, a FIFO or a socket.
-    fn device(&self, node: &FileNode, flags: u64) -> Vec<Refusal> {
-        let say = |errno, cause, text: &str| Refusal::at(&node.path, errno, cause, &format!(" {text}"));
-        match node.kind() {
-            FileType::Socket => vec![say(libc::ENXIO, Cause::NoDevice, "is a socket, which cannot be opened")],
-            FileType::Fifo if flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 => {
-                vec![say(libc::ENXIO, Cause::NoDevice, "is a FIFO that no process has open for reading")]
-            }
-            FileType::CharacterDevice | FileType::BlockDevice => {
-                let mut out = Vec::new();
-                if node.is_on(mounted::NODEV) {
-                    out.push(say(libc::EACCES, Cause::NoPermission, "is a device on a nodev mount"));
-                }
-                let missing = match (node.kind(), node.device) {
-                    (FileType::CharacterDevice, TTY) => "is the controlling terminal, and the process has none",
-                    _ => "is a device whose driver is missing or refused the open",
-                };
-                out.push(say(libc::ENXIO, Cause::NoDevice, missing));
-                out.push(say(libc::ENODEV, Cause::NoDevice, missing));
-                out.push(say(libc::EBUSY, Cause::Busy, "is a busy device"));
-                out
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// The refusal of a hard link to a file
-    /// ([`vfs_link`, `may_linkat`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
+    /// ([`vfs_link`](https://elixir.bootlin.com/linux/v6.12/source/fs/namei.c)).
     pub(super) fn link(&self, node: &FileNode) -> Option<Refusal> {
         if node.attributes & (IMMUTABLE | APPEND_ONLY) != 0 {
             return Some(immutable(node));
         }
-        let say = |cause, text: &str| Some(Refusal::at(&node.path, libc::EPERM, cause, text));
-        if node.is_dir() {
-            return say(Cause::IsADirectory, " is a directory, which has no hard links");
-        }
-        let who = &self.subject.credentials;
-        let special = !node.kind().is_file() || node.rights.mode & 0o4000 != 0 || node.rights.mode & 0o2010 == 0o2010;
-        let protected = special || node.rights.allow(READ | WRITE, who) == Verdict::Denied;
-        if protected && self.is_stranger(&[node]) && setting("protected_hardlinks") == Some(1) {
-            let owner = self.names.user(node.rights.uid);
-            return say(Cause::NotOwner, &format!(" belongs to {owner}: refused by fs.protected_hardlinks"));
-        }
-        None
+        let text = " is a directory, which has no hard links";
+        node.is_dir().then(|| Refusal::at(&node.path, libc::EPERM, Cause::IsADirectory, text))
     }
 }

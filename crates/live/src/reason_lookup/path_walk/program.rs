@@ -2,37 +2,10 @@
 
 use super::*;
 
-const O_CLOEXEC: u32 = 0o2_000_000;
-
-/// The octal number after a word in a file of /proc.
-fn octal_after(path: &str, word: &[u8]) -> Option<u32> {
-    let text = read_bounded(path, 4096).ok()?;
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(word))?;
-    u32::from_str_radix(str::from_utf8(line.trim_ascii()).ok()?, 8).ok()
-}
-
 impl Walk<'_> {
-    pub(super) fn exec(&mut self, dirfd: i32) -> Walked<Vec<Refusal>> {
-        let path = self.question.path.clone();
-        let mut out = self.program(&path, dirfd, 0)?;
-        if dirfd != libc::AT_FDCWD && out.is_empty() && self.question.errno == libc::ENOENT {
-            // The interpreter of a script would open /dev/fd/N.
-            let text =
-                format!("the interpreter of a script cannot open it, because descriptor {dirfd} is close-on-exec");
-            let closes = octal_after(&format!("{}/fdinfo/{dirfd}", self.subject.dir), b"flags:")
-                .is_some_and(|flags| flags & O_CLOEXEC != 0);
-            out.extend(closes.then(|| Refusal::new(libc::ENOENT, Cause::NoInterpreter, &path, text)));
-        }
-        Ok(out)
-    }
-
-    fn program(&mut self, path: &[u8], dirfd: i32, depth: u32) -> Walked<Vec<Refusal>> {
+    pub(super) fn program(&mut self, path: &[u8], dirfd: i32, depth: u32) -> Walked<Vec<Refusal>> {
         let start = self.start(path, dirfd)?;
-        let node = match path {
-            b"" => Some(start),
-            path => self.walk(start, path, Last { follow: true, create: false })?.node,
-        };
-        let Some(node) = node else {
+        let Some(node) = self.walk(start, path, Last { follow: true, create: false })?.node else {
             return unsure(&[b"the path has no final component"]);
         };
         let out = self.executable(&node);

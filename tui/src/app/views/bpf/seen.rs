@@ -1,6 +1,7 @@
 //! The facts about a program or an attachment, and its owner.
 
 use crate::app::copy;
+use crate::bpf_report::{hidden_text, not_attached, place_text};
 use foldhash::HashSet;
 use tracetui_events::bpf::{HeldBy, NotScanned, may_hide_place};
 use tracetui_events::enrich::World;
@@ -8,7 +9,6 @@ use tracetui_events::enrich::bpf::Rate;
 use tracetui_events::event::names;
 use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfHolders, BpfProgram};
 use tracetui_events::frame::state::BpfDoer;
-use tracetui_events::sink::inventory::{self, not_attached, place_text};
 use tracetui_events::text::{self, Charset, counted};
 use tracetui_shared::id::{LinkId, ProgId, Tgid};
 use tracetui_shared::time::BootNanos;
@@ -56,8 +56,6 @@ pub(crate) struct Seen<'a> {
     pub new: bool,
     /// The holders of the link, and the holders of the program.
     pub held: [Option<&'a BpfHolders>; 2],
-    /// The attachment according to an event, if the inventory has none.
-    pub reported: Option<&'a BpfDoer>,
     /// Who made the attachment, and who loaded the program, if an event showed that.
     pub by: [Option<&'a BpfDoer>; 2],
     /// Its current run rate, if runs are counted.
@@ -78,11 +76,6 @@ fn is_of_events(program: &BpfProgram) -> bool {
 }
 
 impl<'a> Seen<'a> {
-    /// Whether the program is known only from the events of its load and unload.
-    pub(crate) fn is_of_events(&self) -> bool {
-        self.gone.is_some() && self.program.is_some_and(is_of_events)
-    }
-
     /// `None` if the subject did not exist yet at the moment, or no longer exists.
     pub(super) fn of(key: Key, moment: Option<BootNanos>, world: &'a World) -> Option<Seen<'a>> {
         let later = |time: BootNanos| moment.is_some_and(|moment| time > moment);
@@ -127,13 +120,8 @@ impl<'a> Seen<'a> {
                 let gone = at.filter(|at| !later(*at));
                 let base = base(id);
                 let rate = base.rate.filter(|_| gone.is_none());
-                // If attachments are listed here, the inventory had them at that time.
-                let listed = bpf.attachments_of(id).next().is_some();
-                let told = if gone.is_some() { bpf.last_reported(id) } else { bpf.reported(id) };
-                let told = told.filter(|told| !listed && told.time >= facts.loaded && !later(told.time));
-                let by = [told, base.by[1]];
                 let unlooked = base.unlooked || at.is_some() && is_of_events(facts);
-                (!later(facts.loaded)).then_some(Seen { gone, new, rate, reported: told, by, unlooked, ..base })
+                (!later(facts.loaded)).then_some(Seen { gone, new, rate, unlooked, ..base })
             }
         }
     }
@@ -160,27 +148,17 @@ impl<'a> Seen<'a> {
 
     /// Where it is attached, escaped.
     pub(crate) fn target(&self, charset: Charset) -> String {
-        let mut out = Vec::new();
         if let Some(hidden) = self.hidden {
             let BpfHidden { link, seen_by, missing_in, .. } = hidden;
             let link = if link.0 == 0 { String::new() } else { format!("link {}: ", link.0) };
             return format!("{link}in {}, but not in {}", seen_by.name(), missing_in.name());
         }
         match self.attachment {
-            Some(attachment) => place_text(attachment, charset, &mut out),
-            None if let Some(told) = self.reported => {
-                return format!("{} (event)", text::value_in(&told.place, charset, 4096));
-            }
-            None if self.gone.is_some() => return "unloaded".to_owned(),
-            None => {
-                let prog_type = self.program.map_or(0, |program| program.prog_type);
-                if self.unlooked {
-                    return "not checked yet".to_owned();
-                }
-                return not_attached(prog_type, self.all_seen).to_owned();
-            }
+            Some(attachment) => place_text(attachment, charset),
+            None if self.gone.is_some() => "unloaded".to_owned(),
+            None if self.unlooked => "not checked yet".to_owned(),
+            None => not_attached(self.program.map_or(0, |program| program.prog_type), self.all_seen).to_owned(),
         }
-        String::from_utf8_lossy(&out).into_owned()
     }
 
     fn holders(&self) -> impl Iterator<Item = &'a BpfHolder> {
@@ -251,9 +229,7 @@ impl<'a> Seen<'a> {
     /// The row as one line, escaped, for copying and searching.
     pub(crate) fn line(&self) -> String {
         if let Some(hidden) = self.hidden {
-            let mut out = b"HIDDEN ".to_vec();
-            inventory::hidden_text(hidden, Charset::Utf8, &mut out);
-            return String::from_utf8_lossy(&out).into_owned();
+            return format!("HIDDEN {}", hidden_text(hidden, Charset::Utf8));
         }
         let name = copy::line(self.name());
         let (target, owner) = (self.target(Charset::Utf8), self.owners(Charset::Utf8));

@@ -167,9 +167,9 @@ impl App {
 
     /// Goes to an event. The list selects the event too if it shows it.
     fn go_to_event(&mut self, id: Id) {
-        if self.events.lists(id) {
+        if self.events.has(id) {
             self.events.select(id, self.list_height(), &self.store);
-        } else if self.events.has(id) {
+        } else if self.events.frozen.is_some_and(|frozen| id >= frozen) {
             self.notify("this event happened after the pause and is not in the list");
         } else if self.events.passes(id) {
             self.notify(format!("a row counts this event; {} unfolds it", self.key_of(Action::Right)));
@@ -183,7 +183,7 @@ impl App {
     /// Selects the event in the list that the pane's subject was reached from.
     pub(in crate::app) fn select_behind_pane(&mut self) {
         let Some(of) = self.detail.of.filter(|of| self.events.selected() != Some(*of)) else { return };
-        match self.events.lists(of) {
+        match self.events.has(of) {
             true => self.events.select(of, self.list_height(), &self.store),
             false => self.notify("the previous event is no longer in the list"),
         }

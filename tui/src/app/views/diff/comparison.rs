@@ -1,6 +1,6 @@
 //! The comparison with a recording: the line in which its name is typed, the progress, and the way from a difference to an event.
 
-use super::{Item, Running};
+use super::Running;
 use crate::app::keys::keymap::Action;
 use crate::app::prompt::Purpose;
 use crate::app::views::View;
@@ -25,10 +25,7 @@ impl App {
     }
 
     pub(in crate::app) fn compare_with(&mut self, file: String) {
-        let before = self.views.diff.compared.take();
-        let before = before.or_else(|| self.views.diff.running.take()?.before);
-        self.views.diff.set(None);
-        self.views.diff.running = Some(Running { with: file.clone(), before, percent: [0; 2] });
+        self.views.diff.set_running(Some(Running { with: file.clone(), percent: [0; 2] }));
         self.effects.push(Effect::Compare(Some(file)));
         self.show(View::Diff);
     }
@@ -39,21 +36,17 @@ impl App {
 
     /// Takes the result of the comparison. After an error, the name can be corrected.
     pub(in crate::app) fn compared(&mut self, result: Result<Box<Compared>, String>) {
-        let Some(Running { with, before, .. }) = self.views.diff.running.take() else { return };
+        let Some(Running { with, .. }) = self.views.diff.set_running(None) else { return };
         let shown = self.views.shown == View::Diff;
         match result {
             Ok(compared) => {
-                self.views.diff.set(Some(compared));
-                self.mark_ended();
+                self.views.diff.set(compared);
                 if !shown {
                     self.notify(format!("compared with {with}; {} shows the differences", self.key_of(Action::Diff)));
                 }
             }
             Err(why) => {
-                let keeps = before.is_some();
-                self.views.diff.set(before);
-                self.mark_ended();
-                if shown && !keeps {
+                if shown && self.views.diff.compared.is_none() {
                     self.leave_diff();
                 }
                 if shown && !self.is_typing() {
@@ -64,21 +57,11 @@ impl App {
         }
     }
 
-    /// Marks a comparison with a trace that has ended since.
-    pub(in crate::app) fn mark_ended(&mut self) {
-        if !self.is_running() {
-            self.views.diff.has_ended();
-        }
-    }
-
     /// Stops a running comparison and returns to the one before. Without one, returns to the view from which it was started.
     pub(in crate::app) fn leave_diff(&mut self) {
-        if let Some(Running { before, .. }) = self.views.diff.running.take() {
+        if self.views.diff.set_running(None).is_some() {
             self.effects.push(Effect::Compare(None));
-            let keeps = before.is_some();
-            self.views.diff.set(before);
-            self.mark_ended();
-            if keeps {
+            if self.views.diff.compared.is_some() {
                 return;
             }
         }
@@ -88,18 +71,9 @@ impl App {
     /// Shows the events of the process of the selected difference in the trace on the screen, and searches the event of the difference.
     pub(in crate::app) fn show_events_of_difference(&mut self) {
         let diff = &self.views.diff;
-        let Some((row, compared)) = diff.list.selected().zip(diff.compared.as_ref()) else {
-            return self.notify("nothing is selected");
-        };
-        let line = diff.line_of(row);
-        let role = match row.item {
-            Item::Role(role) => role,
-            _ => line.map_or(0, |line| line.role),
-        };
-        let alone = line.filter(|line| line.only == Some(Side::B)).and_then(|line| line.alone.as_ref());
-        let process = alone.map(|program| program.process);
-        let process = process.or_else(|| compared.report.roles.get(role).map(|role| role.b.process));
-        let Some(Tgid(pid)) = process.filter(|process| process.0 != 0) else {
+        let Some(row) = diff.list.selected() else { return self.notify("nothing is selected") };
+        let line = diff.line_of(*row);
+        let Some(Tgid(pid)) = line.map(|line| line.pid).filter(|pid| pid.0 != 0) else {
             return self.notify("this row is not about one process");
         };
         let sought = line.and_then(sought);
@@ -130,10 +104,10 @@ fn sought(line: &DiffLine) -> Option<(KindSet, String)> {
     let of = |kind: Kind| (kind.into(), format!("kind={}", kind.name()));
     Some(match line.kind {
         // The failed open, or the failed exec of a program.
-        "missing" if line.what.starts_with(b"program ") => (Kind::Exec.into(), path()?),
+        "missing" if line.text.starts_with(b"program ") => (Kind::Exec.into(), path()?),
         "missing" => (taking(Takes::Contents), path()?),
-        "opened" | "tried" | "access" if !absent => (taking(Takes::Contents), path()?),
-        "exec" | "argv" | "cwd" | "user" if !absent || line.alone.is_none() => of(Kind::Exec),
+        "opened" | "tried" if !absent => (taking(Takes::Contents), path()?),
+        "exec" | "argv" | "cwd" | "user" if !absent || !line.programs[1].exe.is_empty() => of(Kind::Exec),
         "exit" => of(Kind::Exit),
         // The others are named for kinds.
         name if !absent => of(Kind::PROBED.into_iter().find(|kind| kind.name() == name)?),
@@ -148,7 +122,6 @@ mod tests {
     use crate::app::prompt::line::Line;
     use crate::app::replay::{Replay, Speed, Target};
     use crate::app::testing::{app, build, differences, feed, keys};
-    use crate::app::views::diff::Item;
     use crate::app::{Effect, Effects, Input, Tick};
     use crate::view::tests::screen;
     use tracetui_events::playback::timeline::Facts;
@@ -181,20 +154,7 @@ mod tests {
     fn a_name_leads_to_a_comparison_and_that_to_its_event() {
         let mut app = app(80, 24, 64 << 20);
         let line = |app: &App| app.line_for(Purpose::Compare).map(Line::text).unwrap_or_default();
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(pressed(keys(&mut app, "D/tmp/go"), KeyCode::Tab), [Effect::ListFiles("/tmp/go".into())]);
-        app.update(Input::Listed("/tmp/go".into(), names(&[".gone.ttr", "go/", "good-1.ttr", "good-2.ttr", "x.ttr"])));
-        assert_eq!(line(&app), "/tmp/go");
-        assert_eq!(screen(&mut app)[2..5], ["go/", "good-1.ttr", "good-2.ttr"].map(|name| format!("{:20}{name}", "")));
-        assert_eq!(line(keys(&mut app, "\t\t")), "/tmp/good-1.ttr");
-        assert_eq!(line(keys(&mut app, "\x1b")), "/tmp/go");
-        // A list that comes after more was typed is for another text.
-        keys(&mut app, "od-2").update(Input::Listed("/tmp/go".into(), names(&["go/"])));
-        assert_eq!(line(&app), "/tmp/good-2");
-        app.update(Input::Listed("/tmp/good-2".into(), names(&["good-2.ttr"])));
-        assert_eq!(line(&app), "/tmp/good-2.ttr");
-        app.update(Input::Listed("/tmp/good-2.ttr".into(), Vec::new()));
-        assert!(app.screen.message().is_some_and(|message| message.starts_with("no recordings")));
+        assert_eq!(line(keys(&mut app, "D/tmp/good-2.ttr")), "/tmp/good-2.ttr");
         assert_eq!(pressed(&mut app, KeyCode::Enter), [Effect::Compare(Some("/tmp/good-2.ttr".into()))]);
         app.update(Input::Compared(Err("/tmp/good-2.ttr: no such recording".into())));
         // The name can be corrected.
@@ -212,11 +172,7 @@ mod tests {
         let all = app.views.diff.list.rows.len();
         let more = keys(&mut app, "a").views.diff.list.rows.len();
         assert!(more > all, "{more} {all}");
-        check_selected(keys(&mut app, "a/f1.c\nn"), "▾ cc1 -quiet f1.c -O1");
-        check_selected(keys(&mut app, "h"), "▸ cc1 -quiet f1.c -O1  (");
-        check_selected(keys(&mut app, "h"), "▾ make");
-        check_selected(keys(&mut app, "hl"), "▾ make");
-        assert_eq!(app.views.diff.list.selected().map(|row| row.item), Some(Item::Role(1)));
+        check_selected(keys(&mut app, "a/-O2\nn"), "~ argv     cc1 -quiet f1.c -O1");
         app.update(Input::Tick(Tick::default()));
         // A difference leads to its event and back.
         let mut app = compared();
@@ -248,14 +204,6 @@ mod tests {
         app.update(Input::Compared(Ok(differences())));
         assert!(!app.views.diff.is_open());
         assert_eq!(keys(&mut app, "\t\t\t\t").views.shown, View::Events, "there is nothing to show");
-        // Of a running trace, it is marked when that ends.
-        let mut app = compared();
-        let notes = vec![crate::app::views::diff::result::STILL_RUNS.to_owned(), "the runs differ".to_owned()];
-        keys(&mut app, "Dagain.ttr\n").update(Input::Compared(Ok(Box::new(Compared { notes, ..*differences() }))));
-        let has = |app: &mut App, part: &str| screen(app).iter().any(|line| line.contains(part));
-        assert!(has(&mut app, "B is still running"));
-        app.update(Input::SourceEnded);
-        assert!(has(&mut app, "B has ended since: compare again") && !has(&mut app, "B is still running"));
         // One that fails or is cancelled keeps the one before.
         let mut app = compared();
         let first = |app: &mut App| screen(app)[3].clone();

@@ -4,7 +4,8 @@
 //! In the calm list, the events that need no attention ([`Event::is_quiet`]) have no row. The newest row of their process counts them.
 //! The programs and files of a job ([`Job`]) have no rows either, unless they failed. The row of its topmost process counts them. Nor has
 //! the start of a connection that is closed.
-//! In the list of all events, a group has no other row between its events.
+//!
+//! Events are added in their order. In the list of all events, a group has no other row between its events.
 
 use super::keys::{Alike, KeyMaker, Keys};
 use foldhash::{HashMap, HashSet};
@@ -41,13 +42,6 @@ impl Listing {
     }
 }
 
-/// At which end of the list an event is added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum At {
-    Start,
-    End,
-}
-
 /// The longest time between two events that say nearly the same.
 const NEAR_NS: u64 = 10_000_000_000;
 
@@ -61,9 +55,9 @@ const REGULAR: u64 = 4;
 const SLOW_NS: u64 = 100_000_000;
 
 /// From how many on the rows of a crowd are one ([`Keys::crowd`]).
-const CROWD: u32 = 16;
+const CROWD: usize = 16;
 
-/// How many rows are examined for an older row of a process, and for the rows of a crowd.
+/// How many rows are examined for an older row of a process.
 const BACK: usize = 1 << 10;
 
 /// The most groups that may continue.
@@ -82,8 +76,6 @@ pub(crate) struct Group {
     pub first: Id,
     /// What they have in common. It names the group when the user unfolds it.
     key: u64,
-    /// The crowd of that event, and how many rows the crowd had by then.
-    crowd: (u64, u32),
     /// What was done with the files, if it is the same.
     pub op: &'static str,
     /// The process of its newest event.
@@ -95,6 +87,22 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// The group of one event.
+    fn of(id: Id, seen: &EventContext<'_>, key: u64) -> Group {
+        let ns = seen.event.header.time.0;
+        Group {
+            events: 1,
+            alike: Alike::All,
+            several: false,
+            first: id,
+            key,
+            op: seen.event.body.change().map_or("", File::op),
+            process: seen.process.map(|process| process.key),
+            span: (ns, ns),
+            longest_ns: 0,
+        }
+    }
+
     /// The average time between two events.
     fn interval(&self) -> u64 {
         (self.span.1 - self.span.0) / (self.events - 1).max(1)
@@ -141,7 +149,7 @@ impl Group {
             }
             Alike::Missing => vec![format!("{count}, other names")],
             Alike::Acts => vec![format!("{count} like this")],
-            Alike::Commands => [", other arguments", ", others"].map(|others| format!("{count}{others}")).into(),
+            Alike::Commands => vec![format!("{count}, other arguments")],
             Alike::All => {
                 let text = |ns: u64| {
                     let mut text = Vec::new();
@@ -193,8 +201,6 @@ pub(crate) struct Added {
     pub watched: bool,
     /// Whether it needs no answer.
     pub answered: bool,
-    /// Whether it is a failure of a muted story.
-    pub muted: bool,
     /// The job of its process, if the list has the row of that job.
     pub job: Option<ProcessKey>,
 }
@@ -207,13 +213,13 @@ pub(super) struct Groups {
     pub(super) folds: bool,
     /// The groups by their rows. A row of a single event may have none.
     groups: HashMap<Id, Group>,
-    /// The newest rows by what they say, and the oldest ones while older events are added.
-    rows: [HashMap<u64, Id>; 2],
+    /// The newest rows by what they say.
+    rows: HashMap<u64, Id>,
+    /// The newest rows of each crowd that is not one row yet.
+    crowds: HashMap<u64, Vec<Id>>,
     quiet: HashMap<ProcessKey, Quiet>,
-    /// The starts of connections without an end yet. While older events are added, the ends without a start.
+    /// The starts of connections without an end yet.
     connections: HashMap<u64, Id>,
-    /// Rows that another one did not replace because they were pinned.
-    split: Vec<Id>,
     /// The groups, and the processes with quiet events, whose events have rows of their own.
     open: HashSet<u64>,
     /// The numbers of groups and of processes at which those that are not needed are dropped.
@@ -227,51 +233,47 @@ impl Groups {
     }
 
     /// Without rows, to add all events again. What is unfolded stays so.
-    pub(super) fn again(&mut self, store: &Store) {
-        let Groups { listing, folds, open, keys, .. } = std::mem::take(self);
-        *self = Groups { open, keys, index: Index::new(store), ..Groups::new(listing, folds) };
+    pub(super) fn again(&self, store: &Store) -> Groups {
+        let (open, keys) = (self.open.clone(), self.keys.clone());
+        Groups { open, keys, index: Index::new(store), ..Groups::new(self.listing, self.folds) }
     }
 
     fn keys_of(&mut self, stored: &Stored<'_>) -> Option<Keys> {
         self.keys.keys(&stored.event().ok()?, stored.process, self.listing == Listing::All)
     }
 
-    /// Adds an event. `is_pinned`: rows that no other may replace.
+    /// Adds the next event. `is_pinned`: rows that no other may replace.
     pub(super) fn add(
         &mut self,
-        Added { id, answer, watched, answered, muted, job }: Added,
+        Added { id, answer, watched, answered, job }: Added,
         seen: &EventContext<'_>,
-        at: At,
         store: &Store,
         is_pinned: impl Fn(Id) -> bool,
     ) {
         let (event, process) = (seen.event, seen.process.map(|process| process.key));
         if answer == Answer::Marked {
-            return self.put(id, answer, at);
+            return self.index.append(id, answer);
         }
-        let opened = process.is_some_and(|key| self.is_open(key));
         let has_row = match (job.filter(|_| self.listing == Listing::Calm && !event.failed()), event.kind()) {
             // The end of a job has a row.
             (Some(_), Kind::Exec | Kind::Exit) if job == process => true,
             (Some(job), Kind::Exec | Kind::Exit | Kind::Open | Kind::File) if !self.is_unfolded(job) => false,
-            _ => self.listing.has_row(event, answered) && !(muted && self.listing == Listing::Unanswered),
+            _ => self.listing.has_row(event, answered),
         };
-        let other = self.connects(id, event, at);
         // The end of a connection has the row.
-        let is_over = other.is_some() && at == At::Start;
-        if let Some(start) = other.filter(|_| !is_over).and_then(|start| store.get(start)) {
+        if let Some(start) = self.connects(id, event).and_then(|start| store.get(start)) {
             self.answered(&start, store, is_pinned(start.id));
         }
-        if !opened && !watched && (!has_row || is_over) {
+        if !has_row && !watched && !process.is_some_and(|key| self.is_open(key)) {
             return self.keep_quiet(id, event.kind(), process);
         }
         // Two runs of COMMAND are two rows.
         let folds = self.folds && !(KindSet::OF_PROGRAMS.contains(event.kind()) && seen.is_of_command());
         let keys = if folds { self.keys.keys(event, seen.process, self.listing == Listing::All) } else { None };
-        if keys.is_some_and(|keys| !self.join(id, seen, &keys, at, store, is_pinned)) {
-            return;
+        if let Some(keys) = keys {
+            self.join(id, seen, &keys, store, is_pinned);
         }
-        self.put(id, answer, at);
+        self.index.append(id, answer);
         self.has_row(id, process);
     }
 
@@ -281,10 +283,10 @@ impl Groups {
         Some(self.keys.of((record.net_ns, connection.laddr(), record.lport, connection.raddr(), record.rport)))
     }
 
-    /// Notes the start of a connection, or its end if older events are added. Returns the one that was noted before, of the other one.
-    fn connects(&mut self, id: Id, event: &Event<'_>, at: At) -> Option<Id> {
+    /// Notes the start of a connection. Returns the start of one that ends.
+    fn connects(&mut self, id: Id, event: &Event<'_>) -> Option<Id> {
         let key = self.connection(&event.body).filter(|_| !event.failed())?;
-        if event.body.is_close() == (at == At::End) {
+        if event.body.is_close() {
             return self.connections.remove(&key);
         }
         if self.connections.len() >= OPEN {
@@ -294,194 +296,124 @@ impl Groups {
         None
     }
 
-    /// Joins the rows that were pinned with those that continue them.
-    pub(super) fn rejoin(&mut self, store: &Store) {
-        for row in std::mem::take(&mut self.split) {
-            let Some(group) = self.groups.get(&row).copied() else { continue };
-            let newer = self.rows[0].get(&group.key).copied().filter(|newer| {
-                let has = |row: Id| self.index.get(self.index.place(row)) == Some(row);
-                *newer > row
-                    && has(*newer)
-                    && has(row)
-                    && self.index.marked_before(row) == self.index.marked_before(*newer)
-            });
-            if let Some(joined) = newer.and_then(|newer| self.groups.get_mut(&newer)) {
-                *joined = joined.and(group);
-                self.groups.remove(&row);
-                self.leave(row, group.process, store);
-            }
-        }
-    }
-
     fn leave(&mut self, row: Id, process: Option<ProcessKey>, store: &Store) {
         self.index.remove(row);
         process.into_iter().for_each(|key| self.lost_row(key, row, store));
     }
 
-    /// Adds an event to a group. Returns whether it has the row of the group.
-    fn join(
-        &mut self,
-        id: Id,
-        seen: &EventContext<'_>,
-        keys: &Keys,
-        at: At,
-        store: &Store,
-        is_pinned: impl Fn(Id) -> bool,
-    ) -> bool {
-        let (ns, process) = (seen.event.header.time.0, seen.process.map(|process| process.key));
+    /// Gives an event the group that it continues. The event is the row of the group.
+    fn join(&mut self, id: Id, seen: &EventContext<'_>, keys: &Keys, store: &Store, is_pinned: impl Fn(Id) -> bool) {
+        let mut group = Group::of(id, seen, keys.whole);
         let unfolded = keys.all().any(|key| self.open.contains(&key));
-        let (index, groups) = (&self.index, &self.groups);
-        let edge = match at {
-            At::Start => index.get(0),
-            At::End => index.len().checked_sub(1).and_then(|last| index.get(last)),
-        };
         let may_join = |row: Id| {
-            !unfolded
-                && index.get(index.place(row)) == Some(row)
-                // Events of a group may be lost in a gap.
-                && index.marked_before(row) == index.marked_before(id)
-                && !is_pinned(if at == At::End { row } else { id })
+            let place = self.index.place(row);
+            let is_row = !unfolded && self.index.get(place) == Some(row) && !is_pinned(row);
+            // Events of a group may be lost in a gap. In a list of all events, only neighbours are a group.
+            let is_near = self.listing != Listing::All || place + 1 == self.index.len();
+            is_row && is_near && self.index.marked_before(row) == self.index.marked()
         };
         let row_of = |key: u64| {
-            let [newest, oldest] = self.rows.each_ref().map(|rows| rows.get(&key));
-            // The other end may have taken the row.
-            let kept = |row: &Id| groups.get(row).map(|group| (*row, *group));
-            let row = oldest.filter(|_| at == At::Start).and_then(kept).or_else(|| newest.and_then(kept));
-            // In a list of all events, only neighbours are a group.
-            row.filter(|(row, _)| self.listing != Listing::All || edge == Some(*row))
+            let row = self.rows.get(&key).copied().filter(|row| may_join(*row))?;
+            Some((row, *self.groups.get(&row)?))
         };
-        let row = |key: u64, joins: &dyn Fn(Id, &Group) -> bool| {
-            row_of(key).filter(|(row, group)| may_join(*row) && joins(*row, group)).map(|(row, _)| row)
-        };
-        let is_missed = |body: &Body<'_>| missed(body) == Some(true);
-        // A search is of one process.
-        let same = row(keys.whole, &|_, group| match group.alike {
-            Alike::All => true,
-            Alike::Search | Alike::Missing => {
-                is_missed(&seen.event.body) && group.process == process && group.distance(ns) <= NEAR_NS
-            }
-            _ => false,
-        });
-        let continues = |row: Id, group: &Group| {
-            let beside = store.get(if at == At::End { row } else { group.first });
-            let (Some(Ok(beside)), body) = (beside.map(|stored| stored.event()), &seen.event.body) else {
-                return false;
-            };
-            let (older, newer) = if at == At::End { (&beside.body, body) } else { (body, &beside.body) };
-            // Equal calls that found the name are no part of the search.
-            let is_part = group.events == 1 || group.alike == Alike::Search || is_missed(&beside.body);
-            looks_further(older, newer) && is_part
-        };
-        let part = keys.part.filter(|_| same.is_none()).and_then(|(alike, part)| {
-            row(part, &|row, group| match alike {
-                Alike::Search => {
-                    let of_search = !group.several && group.alike != Alike::Missing;
-                    of_search && group.distance(ns) <= SEARCH_NS && continues(row, group)
-                }
-                // Of one process, however long it does this.
-                _ => !group.several && group.process == process || group.distance(ns) <= NEAR_NS,
-            })
-        });
-        let joined = same.or(part);
-        if let Some((row, _)) = row_of(keys.whole)
-            .filter(|(row, _)| joined.is_none() && is_pinned(*row) && !unfolded && self.listing != Listing::All)
-        {
-            self.split.push(row);
-        }
-        // The rows of the crowd, with this one.
-        let before = keys.crowd.and_then(|(_, crowd)| row_of(crowd)).filter(|(_, group)| group.distance(ns) <= NEAR_NS);
-        let rows = before.map_or(0, |(_, group)| group.crowd.1) + u32::from(joined.is_none());
-        let crowd = keys.crowd.filter(|_| rows > CROWD && joined.is_none() && !unfolded);
-        let mut made = Group {
-            events: 1,
-            alike: Alike::All,
-            several: false,
-            first: id,
-            key: keys.whole,
-            op: seen.event.body.change().map_or("", File::op),
-            crowd: (keys.crowd.map_or(0, |(_, crowd)| crowd), rows),
-            process,
-            span: (ns, ns),
-            longest_ns: 0,
-        };
-        let mut leaving: Vec<Id> = joined.into_iter().collect();
-        if let Some((alike, key)) = crowd {
-            // The rows of the crowd become one.
+        let continued = self.continued(&group, seen, keys, store, row_of);
+        let crowd = keys.crowd.filter(|_| continued.is_none() && !unfolded);
+        let mut leaving: Vec<Id> = Vec::new();
+        if let Some((row, alike, key)) = continued {
+            (group.alike, group.key) = (alike, key);
+            leaving.push(row);
+        } else if let Some((alike, key)) = crowd {
             let joins = |row: &Id| {
-                groups.get(row).is_some_and(|group| {
-                    let single = group.alike == Alike::Changed || group.alike == Alike::All && !group.is_regular();
-                    let of_one = alike != Alike::Missing || !group.several;
-                    let in_crowd = group.crowd.0 == key && group.distance(ns) <= NEAR_NS;
-                    in_crowd && (group.alike == alike || single && of_one) && may_join(*row)
+                self.groups.get(row).is_some_and(|of| {
+                    let single = of.alike == Alike::Changed || of.alike == Alike::All && !of.is_regular();
+                    single && (alike != Alike::Missing || !of.several) && of.distance(group.span.0) <= NEAR_NS
                 })
             };
-            let row = before.filter(|(row, group)| group.alike == alike && joins(row)).map(|(row, _)| row);
-            let near = if at == At::Start { 0..BACK } else { index.len().saturating_sub(BACK)..index.len() };
-            let rows = || near.filter_map(|at| index.get(at)).filter(joins).collect();
-            leaving = row.map_or_else(rows, |row| vec![row]);
-            if !leaving.is_empty() {
-                (made.alike, made.key) = (alike, key);
+            let mut rows = self.crowds.remove(&key).unwrap_or_default();
+            rows.retain(joins);
+            if rows.len() >= CROWD {
+                // They become one row.
+                leaving.extend(rows.into_iter().filter(|row| may_join(*row)));
+                (group.alike, group.key) = (alike, key);
+            } else {
+                rows.push(id);
+                self.crowds.insert(key, rows);
             }
-        } else if let (Some((alike, key)), Some(_)) = (keys.part, part) {
-            (made.alike, made.key) = (alike, key);
         }
-        let newest = leaving.iter().copied().max().filter(|_| at == At::Start).unwrap_or(id);
         for row in leaving {
-            let Some(group) = self.groups.remove(&row) else { continue };
-            // What continues a group keeps what it has in common.
-            if same.is_some() {
-                (made.alike, made.key) = (group.alike, group.key);
-            }
-            made = made.and(group);
-            if row != newest {
-                // A new row is the newest of its process.
-                self.leave(row, group.process.filter(|of| at == At::Start || Some(*of) != process), store);
+            let Some(of) = self.groups.remove(&row) else { continue };
+            group = group.and(of);
+            // A new row is the newest of its process.
+            self.leave(row, of.process.filter(|of| Some(*of) != group.process), store);
+            if let Some((_, key)) = keys.crowd.filter(|_| continued.is_some()) {
+                self.crowds.get_mut(&key).into_iter().flatten().filter(|of| **of == row).for_each(|of| *of = id);
             }
         }
-        self.groups.insert(newest, made);
-        self.note(keys, newest, at);
+        // All events of a crowd join its row by one key: a storm of new names takes no memory.
+        let is_crowd = keys.crowd.is_some_and(|(alike, _)| alike == group.alike);
+        let crowd = keys.crowd.filter(|_| is_crowd).map(|(_, key)| key);
+        let own = [Some(keys.whole), keys.part.map(|(_, part)| part)].into_iter().flatten().filter(|_| !is_crowd);
+        own.chain(crowd).for_each(|key| _ = self.rows.insert(key, id));
+        self.groups.insert(id, group);
         self.make_room(store);
-        newest == id
     }
 
-    /// Notes that the group of an event has this row.
-    fn note(&mut self, keys: &Keys, row: Id, at: At) {
-        let Groups { groups, rows: [newest, oldest], .. } = self;
-        let is_crowd = |row: &Id| keys.crowd.is_some_and(|(of, _)| groups.get(row).is_some_and(|g| g.alike == of));
-        let crowd = keys.crowd.map(|(_, crowd)| crowd);
-        for key in keys.all() {
-            // All events of a crowd join its row by one key: a storm of new names takes no memory. A name with a row of its own does
-            // not take the place of that row.
-            let of_crowd = crowd == Some(key);
-            if of_crowd != is_crowd(&row) && (!of_crowd || newest.get(&key).is_some_and(is_crowd)) {
-                continue;
-            }
-            match at {
-                At::End => _ = newest.insert(key, row),
-                At::Start => {
-                    oldest.insert(key, row);
-                    newest.entry(key).or_insert(row);
-                }
-            }
+    /// The row of the group that an event continues, and what its events have in common. `row_of`: a row by its key, if it may be
+    /// continued.
+    fn continued(
+        &self,
+        event: &Group,
+        seen: &EventContext<'_>,
+        keys: &Keys,
+        store: &Store,
+        row_of: impl Fn(u64) -> Option<(Id, Group)>,
+    ) -> Option<(Id, Alike, u64)> {
+        let (body, ns) = (&seen.event.body, event.span.0);
+        let of_one = |group: &Group| !group.several && group.process == event.process;
+        // A search is of one process.
+        let same = row_of(keys.whole).filter(|(_, group)| match group.alike {
+            Alike::All => true,
+            Alike::Search => missed(body) == Some(true) && of_one(group) && group.distance(ns) <= NEAR_NS,
+            _ => false,
+        });
+        if let Some((row, group)) = same {
+            return Some((row, group.alike, group.key));
         }
+        let further = |row: Id, group: &Group| {
+            let before = store.get(row).and_then(|stored| stored.event().ok());
+            // Equal calls that found the name are no part of the search.
+            let is_part =
+                |before: &Body<'_>| group.events == 1 || group.alike == Alike::Search || missed(before) == Some(true);
+            before.is_some_and(|before| looks_further(&before.body, body) && is_part(&before.body))
+        };
+        let part = keys.part.and_then(|(alike, key)| {
+            let joins = |(row, group): &(Id, Group)| match alike {
+                Alike::Search => !group.several && group.distance(ns) <= SEARCH_NS && further(*row, group),
+                // Of one process, however long it does this.
+                _ => of_one(group) || group.distance(ns) <= NEAR_NS,
+            };
+            row_of(key).filter(joins).map(|(row, _)| (row, alike, key))
+        });
+        let near = |(_, group): &(Id, Group)| group.distance(ns) <= NEAR_NS;
+        let crowd = |(alike, key)| row_of(key).filter(near).map(|(row, _)| (row, alike, key));
+        part.or_else(|| keys.crowd.and_then(crowd))
     }
 
     /// Drops groups if there are many: first the events without a group.
     fn make_room(&mut self, store: &Store) {
-        let Groups { groups, rows, most, .. } = self;
-        if rows.iter().all(|rows| rows.len() <= OPEN) && groups.len() <= most[0] {
+        let Groups { groups, rows, crowds, most, .. } = self;
+        if rows.len().max(crowds.len()) <= OPEN && groups.len() <= most[0] {
             return;
         }
         groups.retain(|row, group| group.events > 1 && store.get(*row).is_some());
         most[0] = OPEN + 2 * groups.len();
         groups.shrink_to(most[0]);
-        for rows in rows {
-            rows.retain(|_, row| groups.contains_key(row));
-            if rows.len() > OPEN / 2 {
-                rows.clear();
-            }
-            rows.shrink_to(OPEN);
+        *crowds = HashMap::default();
+        rows.retain(|_, row| groups.contains_key(row));
+        if rows.len() > OPEN / 2 {
+            rows.clear();
         }
+        rows.shrink_to(OPEN);
     }
 
     fn has_row(&mut self, id: Id, process: Option<ProcessKey>) {
@@ -498,13 +430,6 @@ impl Groups {
             |row: &Id| store.get(*row).and_then(|stored| stored.process).is_some_and(|process| process.key == key);
         let end = self.index.place(row);
         quiet.row = (end.saturating_sub(BACK)..end).rev().filter_map(|at| self.index.get(at)).find(of_process);
-    }
-
-    fn put(&mut self, id: Id, answer: Answer, at: At) {
-        match at {
-            At::End => self.index.append(id, answer),
-            At::Start => self.index.prepend(id, answer),
-        }
     }
 
     fn quiet_of(&mut self, key: ProcessKey) -> &mut Quiet {
@@ -550,7 +475,7 @@ impl Groups {
         if let Some(older) = older {
             group.process = older.process.map(|process| process.key);
             self.groups.insert(older.id, group);
-            self.rows.iter_mut().flatten().filter(|(_, at)| **at == row).for_each(|(_, at)| *at = older.id);
+            self.rows.values_mut().filter(|at| **at == row).for_each(|at| *at = older.id);
             self.index.insert(older.id);
             self.has_row(older.id, group.process);
         }
@@ -565,7 +490,7 @@ impl Groups {
             let within = group.events > 1 && group.first <= stored.id && stored.id <= **row;
             within && keys.all().any(|key| key == group.key)
         };
-        let mut continued = keys.all().filter_map(|key| self.groups.get_key_value(self.rows[0].get(&key)?));
+        let mut continued = keys.all().filter_map(|key| self.groups.get_key_value(self.rows.get(&key)?));
         // Another group may have begun since.
         let ended = || self.groups.iter().filter(has).max_by_key(|(row, _)| **row);
         continued.find(has).or_else(ended).map(|(row, group)| (*row, *group))
@@ -649,7 +574,8 @@ impl Groups {
         self.quiet.capacity() * size_of::<(ProcessKey, Quiet)>()
             + self.groups.capacity() * size_of::<(Id, Group)>()
             + self.connections.capacity() * size_of::<(u64, Id)>()
-            + self.rows.iter().map(|rows| rows.capacity() * size_of::<(u64, Id)>()).sum::<usize>()
+            + self.rows.capacity() * size_of::<(u64, Id)>()
+            + self.crowds.capacity() * (size_of::<(u64, Vec<Id>)>() + CROWD * size_of::<Id>())
     }
 }
 

@@ -56,7 +56,7 @@ fn may_be_another_script(exec: &Exec<'_>) -> bool {
 }
 
 /// Makes the keys of events.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct KeyMaker {
     hasher: RandomState,
     subject: Vec<u8>,

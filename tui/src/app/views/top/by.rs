@@ -16,7 +16,6 @@ named! {
         Comm "comm",
         Path "path",
         Dir "dir",
-        Process "process",
         Uid "uid",
         Cgroup "cgroup",
         Unit "unit",
@@ -35,7 +34,7 @@ named! {
 impl By {
     /// Whether it hardly changes while a process lives.
     pub(super) fn is_of_process(self) -> bool {
-        matches!(self, By::Process | By::Cgroup | By::Unit | By::Container)
+        matches!(self, By::Cgroup | By::Unit | By::Container)
     }
 
     pub(super) fn is_user(self) -> bool {
@@ -47,7 +46,7 @@ impl By {
         let may_have = match self {
             By::Comm | By::Uid | By::Kind => return self.of_header(stored.kind, &stored.header(), out),
             By::Errno => stored.failed,
-            By::Process | By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
+            By::Path | By::Dir | By::Cgroup | By::Unit | By::Container => true,
             By::Peer => connects(stored.kind),
             By::Tty | By::LoginUid => KindSet::OF_PROGRAMS.contains(stored.kind),
         };
@@ -64,7 +63,7 @@ impl By {
                 }
                 seen.result(out);
             }
-            By::Process | By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
+            By::Cgroup | By::Unit | By::Tty | By::LoginUid => {
                 out.extend_from_slice(&row::field(seen, self.name()).text().unwrap_or_default())
             }
             By::Container => row::container(seen, out),

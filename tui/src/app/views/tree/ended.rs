@@ -1,4 +1,4 @@
-//! Rows that replace several processes: folded descendants, and children that ended alike.
+//! Rows that replace several processes: folded descendants, and children that ended without a failure.
 
 use super::node::Seen;
 use super::{Row, Shows, Tree};
@@ -17,7 +17,7 @@ const WORDS: usize = 8;
 /// Program names, each with the number of its processes, most frequent first.
 pub(crate) type Programs<'a> = Vec<(&'a [u8], usize)>;
 
-/// Children of a process that ended alike, and their descendants.
+/// Children of a process that ended without a failure, and their descendants.
 #[derive(Debug)]
 pub(crate) struct Ended<'a> {
     pub programs: Programs<'a>,
@@ -33,20 +33,26 @@ pub(crate) struct Ended<'a> {
 impl Tree {
     pub(super) fn seen_in(&self, range: Range<usize>) -> impl Iterator<Item = Seen<'_>> {
         let met = self.met.get(range).unwrap_or_default();
-        met.iter().filter_map(|met| self.nodes.seen(met.place, self.conditions.moment))
+        met.iter().filter_map(|met| self.nodes.seen(met.key, self.conditions.moment))
+    }
+
+    /// The positions of a process and its descendants.
+    fn subtree(&self, at: usize) -> Range<usize> {
+        at..at + self.met.get(at).map_or(0, |met| met.sum.all as usize)
     }
 
     /// The children in a row of ended processes, each with its descendants.
     fn children_in(&self, row: &Row) -> impl Iterator<Item = Range<usize>> {
-        let range = if let Shows::Ended { from, to } = row.shows { from..to } else { 0..0 };
-        let children = self.ended.get(range).unwrap_or_default();
-        children.iter().map(|at| *at..*at + self.met.get(*at).map_or(0, |met| met.size as usize))
+        let end = self.subtree(row.at).end;
+        let children = std::iter::successors(Some(self.subtree(row.at + 1)), |child| Some(self.subtree(child.end)));
+        let joined = |child: &Range<usize>| self.met.get(child.start).is_some_and(|met| met.joined);
+        children.take_while(move |child| child.start < end).filter(joined)
     }
 
     /// The processes in a row of ended ones.
     pub(crate) fn ended(&self, row: &Row) -> Ended<'_> {
         let all = || self.children_in(row).flat_map(|child| self.seen_in(child));
-        let leaf = |at: &usize| self.met.get(*at).is_some_and(|met| met.size == 1);
+        let leaf = |at: &usize| self.met.get(*at).is_some_and(|met| met.sum.all == 1);
         let leaves = self.children_in(row).flatten().filter(leaf).flat_map(|at| self.seen_in(at..at + 1));
         let slowest = leaves.max_by_key(|seen| self.lived(seen));
         let costs: Vec<_> = all().filter_map(|seen| seen.cost()).collect();
@@ -62,33 +68,33 @@ impl Tree {
 
     /// The processes that a row shows, and those that are folded in it.
     pub(super) fn processes(&self, row: &Row) -> Vec<usize> {
-        let size = self.met.get(row.at).filter(|_| row.folded).map_or(1, |met| met.size as usize);
         match row.shows {
-            Shows::Process => (row.at..row.at + size).collect(),
-            _ => self.children_in(row).flatten().collect(),
+            Shows::Process if row.folded => self.subtree(row.at).collect(),
+            Shows::Process => vec![row.at],
+            Shows::Ended => self.children_in(row).flatten().collect(),
+            Shows::Ancestors => Vec::new(),
         }
     }
 
     /// The programs of the folded descendants of a row.
     pub(crate) fn folded(&self, row: &Row) -> Programs<'_> {
-        let size = self.met.get(row.at).map_or(0, |met| met.size as usize);
         match row.shows {
-            Shows::Process => programs(self.seen_in(row.at + 1..row.at + size)),
-            _ => programs(self.children_in(row).flat_map(|range| self.seen_in(range.start + 1..range.end))),
+            Shows::Ended => programs(self.children_in(row).flat_map(|range| self.seen_in(range.start + 1..range.end))),
+            _ => programs(self.seen_in(row.at + 1..self.subtree(row.at).end)),
         }
     }
 
     /// The ancestors in a row, oldest first.
     pub(crate) fn ancestors(&self, row: &Row) -> Vec<Seen<'_>> {
-        let line = std::iter::successors(Some(row.place), |at| self.nodes.parent(*at));
-        let mut line: Vec<_> = line.filter_map(|at| self.nodes.seen(at, self.conditions.moment)).collect();
+        let line = std::iter::successors(Some(row.key), |key| self.nodes.parent(*key));
+        let mut line: Vec<_> = line.filter_map(|key| self.nodes.seen(key, self.conditions.moment)).collect();
         line.reverse();
         line
     }
 }
 
 /// The program or script that a process runs, or the last one that it tried to execute.
-pub(super) fn program<'a>(seen: &Seen<'a>) -> &'a [u8] {
+fn program<'a>(seen: &Seen<'a>) -> &'a [u8] {
     if let Some(tried) = seen.failed_exec {
         return command::leaf(&tried.path);
     }

@@ -1,6 +1,5 @@
-//! A process of the tree, its counts and its links.
+//! A process of the tree, and its counts.
 
-use super::pipes::Pipes;
 use crate::app::input::Measurement;
 use crate::app::views::state::Moment;
 use std::sync::Arc;
@@ -13,11 +12,6 @@ use tracetui_shared::id::{CgroupId, NsInum, Tgid};
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::exit::Cost;
 use tracetui_shared::time::BootNanos;
-
-/// The index of a process in `nodes` and `links`.
-pub(super) type NodeIndex = u32;
-
-pub(super) const NONE: NodeIndex = NodeIndex::MAX;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counts {
@@ -104,6 +98,10 @@ pub(crate) struct Work {
 #[derive(Debug)]
 pub(super) struct Node {
     pub process: Arc<Process>,
+    /// `None` if the parent is not in the tree.
+    pub parent: Option<ProcessKey>,
+    /// The number of processes added before it.
+    pub age: u32,
     /// Its last exec during the trace, with the session if that is known.
     pub exec: Option<(Id, Option<Tgid>)>,
     /// Whether it is a shell on a terminal, and waits for commands.
@@ -117,8 +115,6 @@ pub(super) struct Node {
     pub counts: Counts,
     pub end: Option<End>,
     pub failed_exec: Option<FailedExec>,
-    pub pipes: Pipes,
-    pub redirected: Box<str>,
     pub cause: Option<Failure>,
     pub from: Option<ProcessKey>,
     pub pid_ns: NsInum,
@@ -131,12 +127,10 @@ pub(super) struct Node {
 
 /// Memory of a process in bytes, without its texts: its entries here, in the tables and in the row lists, the process itself, and the one
 /// before its last exec (other owners may have dropped both).
-const NODE: usize = 2 * size_of::<Option<Node>>()
-    + 5 * size_of::<(ProcessKey, NodeIndex)>()
-    + 3 * size_of::<ProcessKey>()
-    + 2 * size_of::<Child>()
+const NODE: usize = 2 * size_of::<(ProcessKey, Node)>()
+    + 2 * size_of::<(Tgid, ProcessKey)>()
+    + 7 * size_of::<ProcessKey>()
     + 2 * size_of::<(ProcessKey, Counts)>()
-    + 4 * size_of::<(u64, ProcessKey)>()
     + 256
     + 2 * size_of::<Process>();
 
@@ -146,10 +140,12 @@ fn texts(process: &Process) -> usize {
 }
 
 impl Node {
-    pub(super) fn new(process: Arc<Process>, id: Id) -> Node {
+    pub(super) fn new(process: Arc<Process>, id: Id, parent: Option<ProcessKey>, age: u32) -> Node {
         Node {
             born: Some(id).filter(|_| matches!(process.origin, Origin::Fork | Origin::NextRun)),
             process,
+            parent,
+            age,
             exec: None,
             interactive: false,
             work: None,
@@ -157,8 +153,6 @@ impl Node {
             counts: Counts::default(),
             end: None,
             failed_exec: None,
-            pipes: Pipes::default(),
-            redirected: Box::default(),
             cause: None,
             from: None,
             pid_ns: NsInum(0),
@@ -167,6 +161,11 @@ impl Node {
             matched: false,
             fold: Fold::Auto,
         }
+    }
+
+    /// Whether it made an event, started during the trace, or used much CPU time.
+    pub(super) fn is_active(&self) -> bool {
+        self.counts.events > 0 || self.process.origin == Origin::Fork || self.busy
     }
 
     pub(super) fn started(&self, moment: Moment) -> bool {
@@ -178,21 +177,9 @@ impl Node {
         let tried = self.failed_exec.as_ref().map_or(0, |tried| tried.path.len() + tried.args.len());
         let slowest = |work: &Work| work.slowest.as_ref().map_or(0, |(command, _)| command.len());
         let work = self.work.as_ref().map_or(0, |work| size_of_val(&**work) + slowest(work));
-        NODE + texts(&self.process) + before + tried + work + self.redirected.len()
+        NODE + texts(&self.process) + before + tried + work
     }
 }
-
-/// The fields of a process that building the rows reads. They are stored together, because building visits every process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Links {
-    pub parent: NodeIndex,
-    /// The number of processes added before it.
-    pub age: u32,
-    pub flags: Flags,
-}
-
-/// A child of a process, in the order of the starts: its parent, its start, its id, and its own index.
-pub(super) type Child = (NodeIndex, BootNanos, Tgid, NodeIndex);
 
 /// Which descendants of a process have rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -208,23 +195,6 @@ pub(super) enum Fold {
     All,
 }
 
-/// The current state of a process that building the rows reads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Flags {
-    pub running: bool,
-    pub failed: bool,
-    pub matched: bool,
-    /// Whether it made an event, started during the trace, or used much CPU time.
-    pub active: bool,
-    pub fold: Fold,
-}
-
-impl Default for Links {
-    fn default() -> Links {
-        Links { parent: NONE, age: 0, flags: Flags::default() }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<'a> {
     pub process: &'a Arc<Process>,
@@ -236,8 +206,6 @@ pub(crate) struct Seen<'a> {
     pub end: Option<End>,
     /// The last failed exec, if no exec succeeded after it.
     pub failed_exec: Option<&'a FailedExec>,
-    /// The redirections of its program's stdin, stdout and stderr as a shell writes them, each after a space.
-    pub redirected: &'a str,
     /// The failed call that made the process exit.
     pub cause: Option<Failure>,
     /// The child that failed before the process exited with a code other than 0. `None` if something failed after that child.

@@ -2,19 +2,16 @@
 //!
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
-use super::node::{Child, Counts, End, FailedExec, Flags, Fold, Links, NONE, Node, NodeIndex, Seen, Work};
-use super::pipes::{Ends, Pipes};
-use crate::app::copy::{leads_to, redirections};
+use super::node::{Counts, End, FailedExec, Node, Seen, Work};
 use crate::app::input::Measurement;
 use crate::app::views::event_list::Job;
 use crate::app::views::state::Moment;
 use foldhash::HashMap;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tracetui_events::budget::Budget;
 use tracetui_events::enrich::process::ProcessTable;
-use tracetui_events::event::process::{Origin, Process, ProcessKey};
+use tracetui_events::event::process::{Process, ProcessKey};
 use tracetui_events::event::{Body, EventContext, Home, Payload, Tables, Takes, session, takes};
 use tracetui_events::limits;
 use tracetui_events::search::{Answered, ExitCause, Failure};
@@ -24,9 +21,6 @@ use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
 use tracetui_shared::record::session::known;
 use tracetui_shared::time::BootNanos;
-
-/// Bytes of the redirections that are kept of a program.
-const REDIRECTED: usize = 4096;
 
 /// How many bytes of the path and of the arguments of a failure are kept.
 const TEXT: usize = 256;
@@ -62,20 +56,16 @@ fn waits_for_commands(process: &Process) -> bool {
 
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
-    nodes: Vec<Option<Node>>,
-    /// Indexed like `nodes`.
-    links: Vec<Links>,
-    children: BTreeSet<Child>,
+    nodes: HashMap<ProcessKey, Node>,
+    /// The children of each process in the order of their starts: the parent, the start and the id.
+    children: BTreeSet<(Option<ProcessKey>, BootNanos, Tgid)>,
     added: u32,
-    free: Vec<NodeIndex>,
-    places: HashMap<ProcessKey, NodeIndex>,
     /// The latest process with each id.
-    current: HashMap<Tgid, NodeIndex>,
+    current: HashMap<Tgid, ProcessKey>,
     /// Ended processes, oldest first: those without a failure, then the others.
     ended: [VecDeque<ProcessKey>; 2],
     bytes: usize,
     bound: usize,
-    pub(super) ends: Ends,
     /// The number of processes removed or never added.
     pub left_out: u64,
     /// The time that the trace has reached.
@@ -85,100 +75,56 @@ pub(crate) struct Nodes {
     pub(super) used: HashMap<ProcessKey, Measurement>,
     /// How many processes of the table were measured in this round.
     pub(super) measured: usize,
-    /// Whether the rows are out of date.
-    pub stale: bool,
 }
 
 impl Nodes {
     pub(super) fn new(budget: Budget) -> Nodes {
-        Nodes { bound: budget.share(limits::TREE_SHARE), stale: true, ..Nodes::default() }
+        Nodes { bound: budget.share(limits::TREE_SHARE), ..Nodes::default() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn get(&self, at: NodeIndex) -> Option<&Node> {
-        self.nodes.get(at as usize)?.as_ref()
+    pub(super) fn get(&self, key: ProcessKey) -> Option<&Node> {
+        self.nodes.get(&key)
     }
 
-    /// The number of places, including unused ones.
-    pub(super) fn len(&self) -> usize {
-        self.nodes.len()
+    pub(super) fn get_mut(&mut self, key: ProcessKey) -> Option<&mut Node> {
+        self.nodes.get_mut(&key)
     }
 
-    pub(super) fn get_mut(&mut self, at: NodeIndex) -> Option<&mut Node> {
-        self.nodes.get_mut(at as usize)?.as_mut()
-    }
-
-    pub(super) fn place(&self, key: ProcessKey) -> Option<NodeIndex> {
-        self.places.get(&key).copied()
-    }
-
-    pub(super) fn links(&self, at: NodeIndex) -> Links {
-        self.links.get(at as usize).copied().unwrap_or_default()
-    }
-
-    pub(super) fn parent(&self, at: NodeIndex) -> Option<NodeIndex> {
-        Some(self.links(at).parent).filter(|parent| *parent != NONE)
+    pub(super) fn parent(&self, of: ProcessKey) -> Option<ProcessKey> {
+        self.get(of)?.parent
     }
 
     /// The children of a process, or the processes without a parent, in the order of their starts.
-    pub(super) fn children(&self, of: Option<NodeIndex>) -> impl DoubleEndedIterator<Item = NodeIndex> {
-        let of = of.unwrap_or(NONE);
-        let all = (of, BootNanos(0), Tgid(0), 0)..=(of, BootNanos(u64::MAX), Tgid(u32::MAX), NONE);
-        self.children.range(all).map(|(.., at)| *at)
-    }
-
-    /// Updates the state that building the rows reads.
-    pub(super) fn flag(&mut self, at: NodeIndex) {
-        let Some(flags) = self.flags_at(at, None) else { return };
-        if let Some(links) = self.links.get_mut(at as usize).filter(|links| links.flags != flags) {
-            links.flags = flags;
-            self.stale = true;
-        }
-    }
-
-    /// The state that building the rows reads, as it was at a moment. `None` if the process started later.
-    pub(super) fn flags_at(&self, at: NodeIndex, moment: Option<Moment>) -> Option<Flags> {
-        let (seen, node) = (self.seen(at, moment)?, self.get(at)?);
-        let active = node.counts.events > 0 || node.process.origin == Origin::Fork || node.busy;
-        Some(Flags {
-            running: active && seen.end.is_none(),
-            failed: seen.failed(),
-            matched: node.matched,
-            active,
-            fold: node.fold,
-        })
-    }
-
-    pub(super) fn fold(&mut self, at: NodeIndex, fold: Fold) {
-        self.get_mut(at).into_iter().for_each(|node| node.fold = fold);
-        self.flag(at);
+    pub(super) fn children(&self, of: Option<ProcessKey>) -> impl DoubleEndedIterator<Item = ProcessKey> {
+        let all = (of, BootNanos(0), Tgid(0))..=(of, BootNanos(u64::MAX), Tgid(u32::MAX));
+        self.children.range(all).map(|(_, start, tgid)| ProcessKey { tgid: *tgid, start: *start })
     }
 
     /// A process as it was at a moment, or as it is now. `None` if the process started later.
-    pub(super) fn seen(&self, at: NodeIndex, moment: Option<Moment>) -> Option<Seen<'_>> {
-        let node = self.get(at).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
-        let known = |failure: &Failure| moment.is_none_or(|moment| failure.id < moment.until);
-        let (process, redirected) = match (&node.before, moment) {
-            (Some((exec, before)), Some(moment)) if *exec > moment.time => (before, ""),
-            _ => (&node.process, &*node.redirected),
+    pub(super) fn seen(&self, key: ProcessKey, moment: Option<Moment>) -> Option<Seen<'_>> {
+        let node = self.get(key).filter(|node| moment.is_none_or(|moment| node.started(moment)))?;
+        let known = |id: &Id| moment.is_none_or(|moment| *id < moment.until);
+        let process = match (&node.before, moment) {
+            (Some((exec, before)), Some(moment)) if *exec > moment.time => before,
+            _ => &node.process,
         };
-        let after = self.travel.as_ref().and_then(|travel| travel.after.get(&node.process.key));
+        let after = self.travel.as_ref().and_then(|travel| travel.after.get(&key));
         let end = node.end.filter(|end| moment.is_none_or(|moment| end.time <= moment.time));
         Some(Seen {
             process,
-            exec: node.exec.map(|(id, _)| id),
+            exec: node.exec.map(|(id, _)| id).filter(known),
             work: node.work.as_deref(),
             counts: after.filter(|_| moment.is_some()).map_or(node.counts, |after| node.counts.without(*after)),
             end,
-            failed_exec: node.failed_exec.as_ref().filter(|tried| known(&tried.failure)),
-            redirected,
+            failed_exec: node.failed_exec.as_ref().filter(|tried| known(&tried.failure.id)),
             cause: node.cause.filter(|_| end.is_some()),
             from: node.from.filter(|_| end.is_some()),
             home: Home { pid_ns: node.pid_ns, cgroup: node.cgroup, process: Some(process) },
-            used: self.used.get(&node.process.key).filter(|_| moment.is_none() && node.end.is_none()).copied(),
+            used: self.used.get(&key).filter(|_| moment.is_none() && node.end.is_none()).copied(),
         })
     }
 
@@ -187,17 +133,18 @@ impl Nodes {
         let header = &seen.event.header;
         let Some(process) = seen.process else { return };
         self.last = self.last.max(header.time);
-        let Some(at) = self.place_of(id, process, seen.world) else { return };
+        let key = process.key;
+        if !self.add(id, process, seen.world) {
+            return;
+        }
         let (kind, failed) = (seen.event.kind(), seen.event.failed());
         let mut counts = Counts::of(kind, failed, false);
         counts.changes += u64::from(takes(kind) == Takes::Contents && !failed && !seen.event.is_quiet(false));
         if let Some(travel) = &mut self.travel {
-            let after = travel.after.entry(process.key).or_default();
+            let after = travel.after.entry(key).or_default();
             *after = after.and(counts);
         }
-        let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) else { return };
-        // The first event turns an idle process into an active one.
-        let changed = node.counts.events == 0 || matched && !node.matched;
+        let Some(node) = self.nodes.get_mut(&key) else { return };
         node.matched |= matched;
         node.counts = node.counts.and(counts);
         (node.pid_ns, node.cgroup) = (header.pid_ns, header.cgroup);
@@ -210,54 +157,40 @@ impl Nodes {
                     path: exec.filename.get(exec.filename.len().saturating_sub(TEXT)..).unwrap_or_default().into(),
                     args: args.get(..TEXT).unwrap_or(args).into(),
                 };
-                self.changed(at, |node| node.failed_exec = Some(tried));
-                self.flag(at);
+                self.changed(key, |node| node.failed_exec = Some(tried));
             }
-            Body::Exec(exec) => {
-                let (time, key, process) = (header.time, process.key, Arc::clone(process));
-                let (pipes, redirected) = (Pipes::of(exec), redirections(exec, leads_to));
+            Body::Exec(_) => {
                 let session = session::of(seen);
-                let interactive = session.is_none_or(|session| session::tty(session).is_some());
-                let interactive = interactive && waits_for_commands(&process);
+                let on_terminal = session.is_none_or(|session| session::tty(session).is_some());
                 let session = session.filter(|session| session.known & known::ID != 0).map(|session| session.id);
-                self.ends.remove(node.pipes, key);
-                self.changed(at, |node| {
-                    let before = std::mem::replace(&mut node.process, process);
-                    node.before = Some((time, before));
+                self.changed(key, |node| {
+                    let before = std::mem::replace(&mut node.process, Arc::clone(process));
+                    node.before = Some((header.time, before));
                     node.failed_exec = None;
                     node.exec = Some((id, session));
-                    node.interactive = interactive;
-                    node.pipes = pipes;
-                    // A recording may have paths of any length.
-                    node.redirected =
-                        Some(redirected).filter(|text| text.len() <= REDIRECTED).unwrap_or_default().into();
+                    node.interactive = on_terminal && waits_for_commands(process);
                 });
-                self.ends.add(pipes, key);
-                self.flag(at);
             }
             Body::Exit(exit) => {
                 let cause = cause.filter(|cause| !cause.went_on);
                 node.from = cause.and_then(|cause| cause.child);
                 node.cause = cause.and_then(|cause| cause.failure).filter(|_| node.from.is_none());
                 let (status, cost) = (Some(exit.record.status), exit.cost().copied());
-                self.end(at, End { time: header.time, status, cost, id: Some(id), routine: false });
+                self.end(key, End { time: header.time, status, cost, id: Some(id), routine: false });
             }
             Body::Fork(fork) => {
                 let child = ProcessKey { tgid: fork.record.child, start: fork.record.child_start };
                 if let Some(child) = seen.world.process(child) {
-                    self.place_of(id, child, seen.world);
+                    self.add(id, child, seen.world);
                 }
             }
-            _ if node.process.parent != process.parent && self.parent(at).is_none() => self.adopt(at, process),
+            _ if node.process.parent != process.parent && node.parent.is_none() => self.adopt(process),
             _ => {}
         }
-        if changed {
-            self.flag(at);
-        }
-        let ended = seen.event.body.exit().filter(|_| self.children(Some(at)).next().is_none());
+        let ended = seen.event.body.exit().filter(|_| self.children(Some(key)).next().is_none());
+        let ended = ended.filter(|_| self.get(key).is_some_and(|node| node.exec.is_some()));
         let ran = ended.map(|_| (process.short_command().into(), seen.ran_ns()));
-        let ran = ran.filter(|_| self.get(at).is_some_and(|node| node.exec.is_some()));
-        self.works(at, |work| {
+        self.works(key, |work| {
             work.counts = work.counts.and(counts);
             work.failed += u64::from(kind == Kind::Exit && failed);
             let longest = work.slowest.as_ref().map_or(0, |(_, ns)| *ns);
@@ -266,18 +199,19 @@ impl Nodes {
     }
 
     /// Changes what the descendants of a job did, if the process is one of them.
-    fn works(&mut self, at: NodeIndex, change: impl FnOnce(&mut Work)) {
-        if let Some(job) = self.job_at(at).filter(|job| *job != at) {
+    fn works(&mut self, of: ProcessKey, change: impl FnOnce(&mut Work)) {
+        if let Some(job) = self.top_of_job(of).filter(|job| *job != of) {
             self.changed(job, |node| change(node.work.get_or_insert_default()));
         }
     }
 
     /// The topmost process of the job that a process belongs to: the ancestor, or the process itself, that was executed during the trace
     /// below an interactive shell, in the same session. All that COMMAND started is one job.
-    fn job_at(&self, at: NodeIndex) -> Option<NodeIndex> {
-        let (mut job, mut session) = (None, None);
-        let mut line = std::iter::successors(Some(at), |at| self.parent(*at)).take(JOB);
-        while let Some((at, node)) = line.next().and_then(|at| Some((at, self.get(at)?))) {
+    fn top_of_job(&self, of: ProcessKey) -> Option<ProcessKey> {
+        let (mut job, mut session, mut above) = (None, None, Some(of));
+        for _ in 0..JOB {
+            let Some((key, node)) = above.and_then(|key| Some((key, self.get(key)?))) else { break };
+            above = node.parent;
             let Some((_, own)) = node.exec else {
                 // A process that was only forked does the work of its parent.
                 if node.born.is_some() { continue } else { break }
@@ -286,93 +220,80 @@ impl Nodes {
             if node.interactive || differs {
                 break;
             }
-            (job, session) = (Some(at), own.or(session));
+            (job, session) = (Some(key), own.or(session));
         }
         job
     }
 
     /// The job that a process belongs to, or whose topmost process it is.
     pub(crate) fn job(&self, of: ProcessKey) -> Option<Job> {
-        let node = self.get(self.job_at(self.place(of)?)?)?;
-        node.work.as_ref()?;
-        Some(Job { process: node.process.key, exec: node.exec?.0 })
+        let process = self.top_of_job(of)?;
+        let node = self.get(process).filter(|node| node.work.is_some())?;
+        Some(Job { process, exec: node.exec?.0 })
     }
 
     /// Takes a failed call off the counts, or marks an exit as routine.
     pub(crate) fn answered(&mut self, answered: &Answered) {
         let Answered { id, kind, process: key } = *answered;
         if kind == Kind::Exit {
-            let Some(at) = self.place(key) else { return };
-            let end = self.get_mut(at).and_then(|node| node.end.as_mut()).filter(|end| end.id == Some(id));
+            let end = self.get_mut(key).and_then(|node| node.end.as_mut()).filter(|end| end.id == Some(id));
             end.into_iter().for_each(|end| end.routine = true);
-            self.works(at, |work| work.failed = work.failed.saturating_sub(1));
-            return self.flag(at);
+            return self.works(key, |work| work.failed = work.failed.saturating_sub(1));
         }
         let one = Counts { failed: 1, ..Counts::default() };
         let after = self.travel.as_mut().filter(|travel| travel.at <= id).and_then(|travel| travel.after.get_mut(&key));
         after.into_iter().for_each(|after| *after = after.without(one));
-        let Some(at) = self.place(key) else { return };
-        self.changed(at, |node| {
+        self.changed(key, |node| {
             node.counts = node.counts.without(one);
             node.failed_exec = node.failed_exec.take().filter(|tried| tried.failure.id != id);
         });
     }
 
     /// The processes that exited with a code other than 0 or were killed, in the order of their ends.
-    pub(super) fn failed(&self) -> impl Iterator<Item = NodeIndex> {
-        self.ended[1].iter().filter_map(|key| self.place(*key))
+    pub(super) fn failed(&self) -> impl Iterator<Item = ProcessKey> {
+        self.ended[1].iter().copied()
     }
 
-    fn changed(&mut self, at: NodeIndex, change: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::as_mut) {
+    fn changed(&mut self, key: ProcessKey, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(&key) {
             let before = node.bytes();
             change(node);
             self.bytes = (self.bytes + node.bytes()).saturating_sub(before);
         }
     }
 
-    fn end(&mut self, at: NodeIndex, end: End) {
-        let Some(node) = self.get_mut(at).filter(|node| node.end.is_none()) else { return };
-        node.end = Some(end);
-        let key = node.process.key;
-        self.ended[usize::from(end.status != Some(0))].push_back(key);
-        self.flag(at);
+    fn end(&mut self, key: ProcessKey, end: End) {
+        if let Some(node) = self.get_mut(key).filter(|node| node.end.is_none()) {
+            node.end = Some(end);
+            self.ended[usize::from(end.status != Some(0))].push_back(key);
+        }
     }
 
     /// Marks processes as ended that ended without an event here, because the capture filter drops it.
     pub(crate) fn settle(&mut self, processes: &ProcessTable) {
-        for at in 0..self.links.len() {
-            let running = self.links.get(at).is_some_and(|links| links.flags.running);
-            let entry = self.get(at as NodeIndex).filter(|_| running).and_then(|node| processes.get(node.process.key));
-            if let Some(end) = entry.and_then(|entry| entry.end) {
-                self.end(
-                    at as NodeIndex,
-                    End { time: end.time, status: Some(end.status), cost: None, id: None, routine: false },
-                );
-            }
+        let running = self.nodes.iter().filter(|(_, node)| node.end.is_none());
+        let ended = running.filter_map(|(key, _)| Some((*key, processes.get(*key)?.end?)));
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable_by_key(|(key, end)| (end.time, *key));
+        for (key, end) in ended {
+            self.end(key, End { time: end.time, status: Some(end.status), cost: None, id: None, routine: false });
         }
     }
 
     /// Marks a process that has a kept event that passes the filter.
     pub(crate) fn matched(&mut self, key: ProcessKey) {
-        let Some(at) = self.place(key) else { return };
-        if let Some(node) = self.get_mut(at).filter(|node| !node.matched) {
-            node.matched = true;
-            self.flag(at);
-        }
+        self.get_mut(key).into_iter().for_each(|node| node.matched = true);
     }
 
     /// Forgets which processes have events that pass the filter.
     pub(crate) fn unmatch(&mut self) {
-        self.nodes.iter_mut().flatten().for_each(|node| node.matched = false);
-        self.links.iter_mut().for_each(|links| links.flags.matched = false);
-        self.stale = true;
+        self.nodes.values_mut().for_each(|node| node.matched = false);
     }
 
-    /// The place of a process. Adds the process and its ancestors if necessary. `None` if there is no room.
-    pub(super) fn place_of(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> Option<NodeIndex> {
-        if let Some(at) = self.place(process.key) {
-            return Some(at);
+    /// Adds a process and its ancestors if they are not known. `false` if there is no room.
+    pub(super) fn add(&mut self, id: Id, process: &Arc<Process>, world: &dyn Tables) -> bool {
+        if self.nodes.contains_key(&process.key) {
+            return true;
         }
         let mut line = vec![Arc::clone(process)];
         let mut above = None;
@@ -380,7 +301,7 @@ impl Nodes {
             // The parent may be recorded by a start time that was not exact then.
             let found = world.process(key);
             let key = found.map_or(key, |found| found.key);
-            above = self.place(key);
+            above = Some(key).filter(|key| self.nodes.contains_key(key));
             let older = |found: &&Arc<Process>| {
                 // Processes outside COMMAND are not shown. A recording may claim that a process is its own ancestor.
                 found.of_command == child.of_command
@@ -393,77 +314,54 @@ impl Nodes {
                 None => break,
             }
         }
-        for process in line.into_iter().rev() {
-            above = Some(self.insert(id, process, above)?);
-        }
-        above
+        line.into_iter().rev().all(|process| {
+            let parent = above.replace(process.key);
+            self.insert(id, process, parent)
+        })
     }
 
-    fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<NodeIndex>) -> Option<NodeIndex> {
+    fn insert(&mut self, id: Id, process: Arc<Process>, parent: Option<ProcessKey>) -> bool {
         let key = process.key;
-        let node = Node::new(process, id);
-        let bytes = node.bytes();
-        while (self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES)
-            && self.forget_one(parent)
-        {}
-        if self.bytes + bytes > self.bound || self.places.len() >= limits::TREE_PROCESSES {
-            self.left_out += 1;
-            return None;
-        }
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None => {
-                self.nodes.push(None);
-                self.links.push(Links::default());
-                (self.nodes.len() - 1) as NodeIndex
-            }
-        };
-        *self.nodes.get_mut(at as usize)? = Some(node);
         self.added = self.added.wrapping_add(1);
-        *self.links.get_mut(at as usize)? = Links { age: self.added, ..Links::default() };
-        self.link(parent, at, key);
-        self.flag(at);
+        let node = Node::new(process, id, parent, self.added);
+        let bytes = node.bytes();
+        let is_full = |nodes: &Nodes| nodes.bytes + bytes > nodes.bound || nodes.nodes.len() >= limits::TREE_PROCESSES;
+        while is_full(self) && self.forget_one(parent) {}
+        if is_full(self) {
+            self.left_out += 1;
+            return false;
+        }
+        self.children.insert((parent, key.start, key.tgid));
+        self.nodes.insert(key, node);
         self.bytes += bytes;
-        self.places.insert(key, at);
-        let before = self.current.insert(key.tgid, at).filter(|before| {
-            self.get(*before)
-                .is_some_and(|before| before.process.key.tgid == key.tgid && before.process.key.start < key.start)
-        });
-        if let Some(before) = before {
+        if let Some(before) = self.current.insert(key.tgid, key).filter(|before| before.start < key.start) {
             // The exit was lost: another process has the id.
             self.end(before, End { time: key.start, status: None, cost: None, id: None, routine: false });
         }
-        self.stale = true;
-        Some(at)
+        true
     }
 
     /// Makes a process a child of `parent`.
-    fn link(&mut self, parent: Option<NodeIndex>, at: NodeIndex, key: ProcessKey) {
-        self.unlink(at, key);
-        let parent = parent.unwrap_or(NONE);
-        self.links.get_mut(at as usize).into_iter().for_each(|links| links.parent = parent);
-        self.children.insert((parent, key.start, key.tgid, at));
-    }
-
-    fn unlink(&mut self, at: NodeIndex, key: ProcessKey) {
-        self.children.remove(&(self.links(at).parent, key.start, key.tgid, at));
-        self.stale = true;
+    fn link(&mut self, key: ProcessKey, parent: Option<ProcessKey>) {
+        let Some(node) = self.nodes.get_mut(&key) else { return };
+        let before = std::mem::replace(&mut node.parent, parent);
+        self.children.remove(&(before, key.start, key.tgid));
+        self.children.insert((parent, key.start, key.tgid));
     }
 
     /// Links a process to a parent that was not in the tree before.
-    fn adopt(&mut self, at: NodeIndex, process: &Arc<Process>) {
-        let parent = process.parent.and_then(|parent| self.place(parent));
-        self.changed(at, |node| node.process = Arc::clone(process));
-        let Some(parent) = parent else { return };
-        let line = std::iter::successors(Some(parent), |above| self.parent(*above)).take(GENERATIONS);
-        if line.clone().count() < GENERATIONS && line.into_iter().all(|above| above != at) {
-            self.link(Some(parent), at, process.key);
+    fn adopt(&mut self, process: &Arc<Process>) {
+        let key = process.key;
+        self.changed(key, |node| node.process = Arc::clone(process));
+        let parent = process.parent.filter(|parent| self.nodes.contains_key(parent));
+        let line: Vec<_> = std::iter::successors(parent, |key| self.parent(*key)).take(GENERATIONS).collect();
+        if parent.is_some() && line.len() < GENERATIONS && !line.contains(&key) {
+            self.link(key, parent);
         }
     }
 
-    /// Removes the process that ended first, other than `parent`, if there is one. Those without a failure go first.
-    fn forget_one(&mut self, parent: Option<NodeIndex>) -> bool {
-        let spared = parent.and_then(|parent| self.get(parent)).map(|node| node.process.key);
+    /// Removes the process that ended first, other than `spared`, if there is one. Those without a failure go first.
+    fn forget_one(&mut self, spared: Option<ProcessKey>) -> bool {
         for ended in 0..self.ended.len() {
             while let Some(key) = self.ended[ended].pop_front() {
                 if Some(key) == spared {
@@ -482,75 +380,36 @@ impl Nodes {
     }
 
     fn forget(&mut self, key: ProcessKey) -> bool {
-        let Some(at) = self.places.remove(&key) else { return false };
-        let Some(node) = self.nodes.get_mut(at as usize).and_then(Option::take) else { return false };
+        let Some(node) = self.nodes.remove(&key) else { return false };
         self.bytes = self.bytes.saturating_sub(node.bytes());
-        self.ends.remove(node.pipes, key);
-        if self.current.get(&key.tgid) == Some(&at) {
+        if self.current.get(&key.tgid) == Some(&key) {
             self.current.remove(&key.tgid);
         }
-        self.unlink(at, key);
-        let children: Vec<NodeIndex> = self.children(Some(at)).collect();
-        for child in children {
-            let key = self.get(child).map(|child| child.process.key);
-            key.into_iter().for_each(|key| self.link(None, child, key));
-        }
-        if let Some(travel) = &mut self.travel {
-            travel.after.remove(&key);
-        }
-        self.free.push(at);
-        self.stale = true;
+        self.children.remove(&(node.parent, key.start, key.tgid));
+        let children: Vec<_> = self.children(Some(key)).collect();
+        children.into_iter().for_each(|child| self.link(child, None));
+        self.travel.iter_mut().for_each(|travel| _ = travel.after.remove(&key));
         true
     }
 
-    /// Moves the counts toward a moment, by up to `budget` events.
-    pub(crate) fn travel(&mut self, moment: Option<Moment>, store: &Store, budget: usize) {
-        let Some(moment) = moment else {
+    /// Moves the counts to a moment.
+    pub(crate) fn travel(&mut self, moment: Option<Moment>, store: &Store) {
+        let (first, next) = (store.first_id(), store.next_id());
+        let Some(until) = moment.map(|moment| moment.until.clamp(first, next)) else {
             self.travel = None;
             return;
         };
-        let next = store.next_id();
-        let (first, places) = (store.first_id(), &self.places);
-        let travel = self.travel.get_or_insert_with(|| Travel { at: next, after: HashMap::default() });
-        if travel.at < first {
-            // The events in between are evicted. Start again from the newest.
-            *travel = Travel { at: next, after: HashMap::default() };
-        }
-        let until = moment.until.clamp(first, next);
-        let back = travel.at > until;
-        let mut way = store.range(travel.at.min(until)..travel.at.max(until));
-        let last = if back { way.nth_back(budget) } else { way.nth(budget) };
-        let to = last.map_or(until, |last| last.id + u64::from(back));
-        let mut count = |key: ProcessKey, counts: Counts| {
-            let after = match travel.after.entry(key) {
-                Entry::Occupied(after) => after.into_mut(),
-                Entry::Vacant(_) if !places.contains_key(&key) => return,
-                Entry::Vacant(after) => after.insert(Counts::default()),
+        // If the events in between are evicted, it starts again from the newest.
+        let known = self.travel.take().filter(|travel| travel.at >= first);
+        let Travel { at, mut after } = known.unwrap_or(Travel { at: next, after: HashMap::default() });
+        for stored in store.range(at.min(until)..at.max(until)) {
+            let Some(key) = stored.process.map(|process| process.key).filter(|key| self.nodes.contains_key(key)) else {
+                continue;
             };
-            *after = if back { after.and(counts) } else { after.without(counts) };
-        };
-        // Consecutive events are often of one process.
-        let mut run = None;
-        for stored in store.range(travel.at.min(to)..travel.at.max(to)) {
-            let Some(process) = stored.process else { continue };
-            let counts = counts_of(&stored);
-            run = match run {
-                Some((key, sum)) if key == process.key => Some((key, counts.and(sum))),
-                before => {
-                    before.into_iter().for_each(|(key, sum)| count(key, sum));
-                    Some((process.key, counts))
-                }
-            };
+            let (of, counts) = (after.entry(key).or_default(), counts_of(&stored));
+            *of = if until < at { of.and(counts) } else { of.without(counts) };
         }
-        run.into_iter().for_each(|(key, sum)| count(key, sum));
-        travel.at = to;
-    }
-
-    pub(crate) fn travelling(&self, moment: Option<Moment>, store: &Store) -> bool {
-        moment.is_some_and(|moment| {
-            let until = moment.until.clamp(store.first_id(), store.next_id());
-            self.travel.as_ref().map_or(store.next_id(), |travel| travel.at) != until
-        })
+        self.travel = Some(Travel { at: until, after });
     }
 }
 
@@ -594,12 +453,12 @@ mod tests {
         #[test]
         fn the_counts_of_a_moment_are_those_of_a_plain_scan(
             memory in prop_oneof![Just(1u64 << 20), Just(64 << 20)],
-            steps in vec((vec(any::<u32>(), 0..400), 0u64..=1000, 1usize..300), 1..12),
+            steps in vec((vec(any::<u32>(), 0..400), 0u64..=1000), 1..12),
         ) {
             let mut app = app(80, 24, memory);
             app.store = Store::new(app.store.bound).by_age();
             let mut made = Maker::default();
-            for (events, share, budget) in steps {
+            for (events, share) in steps {
                 events.into_iter().for_each(|number| make(&mut made, number));
                 app.update(Input::Batch(made.batch()));
                 let (first, next) = (app.store.first_id(), app.store.next_id());
@@ -609,17 +468,14 @@ mod tests {
                 }
                 app.events.select(first + (next - first - 1) * share / 1000, 20, &app.store);
                 let moment = app.loaded().moment().expect("an event is selected");
-                while app.views.tree.nodes.travelling(Some(moment), &app.store) {
-                    app.views.tree.nodes.travel(Some(moment), &app.store, budget);
-                }
+                app.views.tree.nodes.travel(Some(moment), &app.store);
                 let [kept, before] = [next, moment.until].map(|until| counted(&app, first, until));
-                for (key, at) in &app.views.tree.nodes.places {
+                for (key, node) in &app.views.tree.nodes.nodes {
                     let of = |counts: &HashMap<_, _>| counts.get(key).copied().unwrap_or_default();
-                    let all = app.views.tree.nodes.get(*at).expect("in its place").counts;
-                    let evicted = all.without(of(&kept));
+                    let evicted = node.counts.without(of(&kept));
                     prop_assert!(app.store.evicted() > 0 || evicted == Counts::default());
                     let want = evicted.and(of(&before));
-                    let seen = app.views.tree.nodes.seen(*at, Some(moment)).map(|seen| seen.counts);
+                    let seen = app.views.tree.nodes.seen(*key, Some(moment)).map(|seen| seen.counts);
                     prop_assert_eq!(seen.unwrap_or_default(), want);
                 }
             }

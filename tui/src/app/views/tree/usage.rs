@@ -35,10 +35,8 @@ impl App {
             nodes.used.insert(*key, used);
             let process =
                 world.processes.get(*key).map(|entry| &entry.process).filter(|_| all && used.permille >= Some(BUSY));
-            let place = process.and_then(|process| nodes.place_of(self.store.next_id(), process, world));
-            if let Some((at, node)) = place.and_then(|at| Some((at, nodes.get_mut(at).filter(|node| !node.busy)?))) {
-                node.busy = true;
-                nodes.flag(at);
+            if process.is_some_and(|process| nodes.add(self.store.next_id(), process, world)) {
+                nodes.get_mut(*key).into_iter().for_each(|node| node.busy = true);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// An owner of several programs is one row, which unfolds. Attachments of a program that look alike have one row.
-/// The hooks of one cgroup are one place, and the kind of many places is named once, or not at all.
+/// The hooks of one cgroup are one place, and the kind of several places is named once, or not at all.
 #[test]
 fn the_places_of_an_owner_are_summarized() {
     let mut made = Maker::default();
@@ -21,10 +21,10 @@ fn the_places_of_an_owner_are_summarized() {
     taken(&mut made);
     let mut app = view(100, 24, &mut made);
     for (width, want) in [
-        (100, "▸ kprobe vfs_open · vfs_read · vfs_write · cgroup /ssh.service"),
-        (76, "▸ kprobe vfs_open · vfs_read · vfs_write · 1 more"),
-        (60, "▸ kprobe vfs_open · 3 more"),
-        (36, "▸ vfs_open · 3 more"),
+        (100, "▸ cgroup /ssh.service · kprobe vfs_open · vfs_read · vfs_write"),
+        (76, "▸ cgroup /ssh.service · kprobe vfs_open · 2 more"),
+        (60, "▸ cgroup /ssh.service · 3 more"),
+        (36, "▸ /ssh.service · 3 more"),
     ] {
         app.update(Input::Resize(width, 24));
         let row = rows(&mut app).remove(0);

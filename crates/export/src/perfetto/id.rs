@@ -12,7 +12,6 @@ pub(super) mod packet {
     pub(in super::super) const SYSTEM_INFO: u64 = 45;
     pub(in super::super) const TRACK_DESCRIPTOR: u64 = 60;
     pub(in super::super) const FIRST_PACKET_ON_SEQUENCE: u64 = 87;
-    pub(in super::super) const MACHINE_ID: u64 = 98;
 }
 pub(super) mod flags {
     pub(in super::super) const INCREMENTAL_STATE_CLEARED: u64 = 1;
@@ -36,16 +35,10 @@ pub(super) mod track {
     pub(in super::super) const NAME: u64 = 2;
     pub(in super::super) const PROCESS: u64 = 3;
     pub(in super::super) const PARENT_UUID: u64 = 5;
-    pub(in super::super) const COUNTER: u64 = 8;
     pub(in super::super) const PID: u64 = 1;
     pub(in super::super) const CMDLINE: u64 = 2;
     pub(in super::super) const PROCESS_NAME: u64 = 6;
     pub(in super::super) const START_TIMESTAMP_NS: u64 = 7;
-}
-pub(super) mod counter {
-    pub(in super::super) const UNIT: u64 = 3;
-    pub(in super::super) const TIME_NS: u64 = 1;
-    pub(in super::super) const SIZE_BYTES: u64 = 3;
 }
 pub(super) mod event {
     pub(in super::super) const CATEGORY_IIDS: u64 = 3;
@@ -54,7 +47,6 @@ pub(super) mod event {
     pub(in super::super) const NAME_IID: u64 = 10;
     pub(in super::super) const TRACK_UUID: u64 = 11;
     pub(in super::super) const NAME: u64 = 23;
-    pub(in super::super) const COUNTER_VALUE: u64 = 30;
 }
 pub(super) mod interned {
     pub(in super::super) const EVENT_CATEGORIES: u64 = 1;

@@ -2,8 +2,8 @@
 
 use super::id;
 use super::proto::{message, number, text};
-use crate::limits;
 use std::collections::HashMap;
+use tracetui_events::limits;
 
 /// Texts, each with its id.
 type Known = HashMap<Box<str>, u64>;

@@ -1,27 +1,23 @@
 //! Events as a [Perfetto trace](https://perfetto.dev/docs/reference/synthetic-track-event): a sequence of
 //! [`TracePacket`](https://perfetto.dev/docs/reference/trace-packet-proto) messages. `docs/EXPORT.md` describes the tracks.
-//!
-//! Each file of a large trace can be read without the others: texts are defined again, and a process is described again at its
-//! first event in the file.
 
-mod hosts;
 mod id;
 mod interned;
 mod proto;
 #[cfg(test)]
 mod tests;
 
-use super::Sink;
-use crate::event::describe::{self, Field, Value, args, props};
-use crate::event::{EventContext, Tables};
-use crate::limits;
-use crate::text::json::hex;
-use hosts::LOST;
 use interned::{Interned, iid, intern};
 use proto::{bytes, message, number, text};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
+use tracetui_events::event::EventContext;
+use tracetui_events::event::describe::{self, Field, Value, args, props};
+use tracetui_events::frame::host::Host;
+use tracetui_events::limits;
+use tracetui_events::sink::Sink;
+use tracetui_events::text::json::hex;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::time::BootNanos;
 
@@ -31,77 +27,31 @@ enum Mark {
     Begin = 1,
     End = 2,
     Instant = 3,
-    Counter = 4,
-}
-
-/// Opens the file with a number, from 0.
-pub type OpenFile<'w> = Box<dyn FnMut(u32) -> io::Result<Box<dyn Write + 'w>> + 'w>;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Room {
-    /// Its size in bytes. A file may exceed it by one event.
-    pub bytes: u64,
-    /// The memory that it takes in the UI, in bytes.
-    pub memory: u64,
-    pub processes: usize,
-}
-
-impl Room {
-    /// The limits of the UI ([`limits::PERFETTO_MEMORY`]).
-    pub const OF_UI: Room =
-        Room { bytes: limits::PERFETTO_FILE, memory: limits::PERFETTO_MEMORY, processes: limits::PERFETTO_PROCESSES };
-    /// The whole trace in one file, unless it has too many processes.
-    pub const ALL: Room = Room { bytes: u64::MAX, memory: u64::MAX, processes: limits::PERFETTO_PROCESSES };
 }
 
 pub struct Perfetto<'w> {
-    files: OpenFile<'w>,
-    room: Room,
-    out: Option<Box<dyn Write + 'w>>,
-    /// The number of the next file.
-    number: u32,
-    /// Waiting bytes, and bytes of the file without them.
+    out: Box<dyn Write + 'w>,
+    /// Waiting bytes.
     buffer: Vec<u8>,
-    written: u64,
-    /// The host whose CLOCK_BOOTTIME is the time of the trace.
-    reference: Option<Reference>,
-    file: File,
+    /// `None` before the first event.
+    file: Option<File>,
     packet: Packet,
 }
 
-/// The host of the first event, with the latest CLOCK_REALTIME − CLOCK_BOOTTIME.
-struct Reference {
-    boot_id: String,
-    offset: i64,
-}
-
-/// The definitions in the current file.
-#[derive(Default)]
+/// The host, and the definitions in the file.
 struct File {
+    host: Host,
+    /// The latest CLOCK_REALTIME − CLOCK_BOOTTIME.
+    offset: i64,
     /// The time of the first event.
     start: u64,
-    hosts: Vec<Host>,
-    /// The index in `hosts` of the latest event's host.
-    current: usize,
-    tracks: HashMap<(usize, Tgid, BootNanos), Track>,
+    /// Whether the track of lost events is described.
+    has_lost: bool,
+    tracks: HashMap<(Tgid, BootNanos), Track>,
     /// The number of tracks below processes.
     spans: u64,
     /// Bytes of interned names and values.
     interned: usize,
-    /// The approximate memory that the file takes in the UI, in bytes.
-    memory: u64,
-}
-
-/// A host in the current file, with a sequence of packets of its own.
-#[derive(Default)]
-struct Host {
-    name: String,
-    boot_id: String,
-    begun: bool,
-    /// The ids of its own tracks that are described.
-    tracks: Vec<u64>,
-    /// The CPU time of its processes that ended in this file.
-    cpu: u64,
     texts: Interned,
 }
 
@@ -123,84 +73,23 @@ struct Packet {
 }
 
 impl<'w> Perfetto<'w> {
-    /// Writes to the files that `files` opens. They need no buffer.
-    pub fn new(files: OpenFile<'w>, room: Room) -> Perfetto<'w> {
-        Perfetto {
-            files,
-            room,
-            out: None,
-            number: 0,
-            buffer: Vec::new(),
-            written: 0,
-            reference: None,
-            file: File::default(),
-            packet: Packet::default(),
-        }
-    }
-
-    fn next_file(&mut self) -> io::Result<()> {
-        self.write()?;
-        if let Some(mut out) = self.out.take() {
-            out.flush()?;
-        }
-        self.out = Some((self.files)(self.number)?);
-        self.number = self.number.saturating_add(1);
-        self.written = 0;
-        self.file = File::default();
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.out.is_none()
-            || self.written + self.buffer.len() as u64 >= self.room.bytes
-            || self.file.memory >= self.room.memory
-            || self.file.tracks.len() >= self.room.processes
-            || self.file.hosts.len() >= limits::PERFETTO_HOSTS
+    /// Writes to `out`, which needs no buffer.
+    pub fn new(out: Box<dyn Write + 'w>) -> Perfetto<'w> {
+        let (buffer, packet) = Default::default();
+        Perfetto { out, buffer, file: None, packet }
     }
 
     fn write(&mut self) -> io::Result<()> {
-        if let Some(out) = &mut self.out {
-            out.write_all(&self.buffer)?;
-        }
-        self.written += self.buffer.len() as u64;
+        self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         self.buffer.shrink_to(limits::SCRATCH);
         Ok(())
     }
-
-    /// The time of an event on the clock of the reference. Writes a snapshot of the clocks if they changed.
-    fn time(&mut self, seen: &EventContext<'_>, fresh: bool) -> Clock {
-        let host = seen.world.host();
-        let reference = self
-            .reference
-            .get_or_insert_with(|| Reference { boot_id: host.boot_id.clone(), offset: seen.clock_offset });
-        let own = reference.boot_id == host.boot_id;
-        let changed = own && reference.offset != seen.clock_offset;
-        if changed {
-            reference.offset = seen.clock_offset;
-        }
-        let shift = if own { 0 } else { i128::from(seen.clock_offset) - i128::from(reference.offset) };
-        let clock = Clock { shift, now: shifted(seen.event.header.time, shift) };
-        if fresh {
-            self.file.start = clock.now;
-        }
-        if fresh || changed {
-            snapshot(clock.now, reference.offset, &mut self.buffer);
-        }
-        clock
-    }
 }
 
-/// The difference between the clock of a host and that of the reference.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    shift: i128,
-    now: u64,
-}
-
-fn shifted(time: BootNanos, shift: i128) -> u64 {
-    let ns = (i128::from(time.0) + shift).clamp(0, i128::from(i64::MAX));
-    u64::try_from(ns).unwrap_or_default()
+/// The latest time that readers take.
+fn readable(time: BootNanos) -> u64 {
+    time.0.min(i64::MAX as u64)
 }
 
 /// Appends a packet with the time on both clocks.
@@ -221,15 +110,22 @@ fn snapshot(boot: u64, offset: i64, out: &mut Vec<u8>) {
 
 impl Sink for Perfetto<'_> {
     fn event(&mut self, seen: &EventContext<'_>) -> io::Result<()> {
-        let fresh = self.is_full();
-        if fresh {
-            self.next_file()?;
-        }
-        let clock = self.time(seen, fresh);
         let Perfetto { file, packet, buffer, .. } = self;
-        file.current = file.host(seen.world);
-        Writer { file, packet, out: buffer, clock }.event(seen);
-        if self.buffer.len() >= super::FULL { self.write() } else { Ok(()) }
+        let (host, offset, now) = (seen.world.host(), seen.clock_offset, readable(seen.event.header.time));
+        if file.as_ref().is_none_or(|file| file.offset != offset) {
+            snapshot(now, offset, buffer);
+        }
+        let file = file.get_or_insert_with(|| File::new(host.clone(), now, buffer));
+        file.offset = offset;
+        if file.host.boot_id != host.boot_id {
+            return Err(io::Error::other("a Perfetto trace is of one host and boot: export each recording alone"));
+        }
+        if file.tracks.len() >= limits::PERFETTO_PROCESSES {
+            let text = "the trace has too many processes for one file: select a part by --from and --to";
+            return Err(io::Error::other(text));
+        }
+        Writer { file, packet, out: buffer, now }.event(seen);
+        if self.buffer.len() >= tracetui_events::sink::FULL { self.write() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -237,27 +133,31 @@ impl Sink for Perfetto<'_> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if self.out.is_none() {
-            self.next_file()?;
-        }
         self.write()?;
-        self.out.as_mut().map_or(Ok(()), |out| out.flush())
+        self.out.flush()
     }
 }
 
 impl File {
-    /// The index in `hosts` of the host of an event.
-    fn host(&mut self, world: &dyn Tables) -> usize {
-        let host = world.host();
-        let is = |known: &Host| known.boot_id == host.boot_id && known.name == host.name;
-        if self.hosts.get(self.current).is_some_and(is) {
-            return self.current;
-        }
-        self.hosts.iter().position(is).unwrap_or_else(|| {
-            let (name, boot_id) = (host.name.clone(), host.boot_id.clone());
-            self.hosts.push(Host { name, boot_id, ..Host::default() });
-            self.hosts.len() - 1
-        })
+    /// Begins the sequence with a packet that clears its state.
+    fn new(host: Host, start: u64, out: &mut Vec<u8>) -> File {
+        packet(out, |out| {
+            number(id::packet::SEQUENCE_FLAGS, id::flags::INCREMENTAL_STATE_CLEARED, out);
+            number(id::packet::FIRST_PACKET_ON_SEQUENCE, 1, out);
+            message(id::packet::SYSTEM_INFO, out, |info| {
+                message(id::system::UTSNAME, info, |name| {
+                    text(id::system::SYSNAME, "Linux", name);
+                    text(id::system::RELEASE, &host.kernel, name);
+                    text(id::system::MACHINE, &host.arch, name);
+                });
+            });
+        });
+        let (has_lost, tracks, spans, interned, texts) = Default::default();
+        File { host, offset: 0, start, has_lost, tracks, spans, interned, texts }
+    }
+
+    fn uuid(&self, pid: u32, start: u64) -> u64 {
+        uuid(&self.host.boot_id, &self.host.name, pid, start)
     }
 }
 
@@ -265,18 +165,17 @@ struct Writer<'p> {
     file: &'p mut File,
     packet: &'p mut Packet,
     out: &'p mut Vec<u8>,
-    clock: Clock,
+    now: u64,
 }
 
 impl Writer<'_> {
     fn event(&mut self, seen: &EventContext<'_>) {
-        self.begin_host(seen.world);
         if seen.process.is_none() {
-            let track = self.host_track(LOST);
-            return self.write_titled(track, self.clock.now, Mark::Instant, seen);
+            let track = self.lost_track();
+            return self.write_titled(track, self.now, Mark::Instant, seen);
         }
         let header = &seen.event.header;
-        let key = (self.file.current, header.tgid, header.start);
+        let key = (header.tgid, header.start);
         let known = self.file.tracks.get(&key).copied();
         let mut track = known.unwrap_or_else(|| self.describe(seen));
         if let Some(exec) = seen.event.body.started() {
@@ -284,16 +183,13 @@ impl Writer<'_> {
                 self.end(track.uuid);
             }
             let argv = joined(exec.argv);
-            self.slice(track.uuid, self.clock.now, "program", &argv, seen, props::PROGRAM);
+            self.slice(track.uuid, self.now, "program", &argv, seen, props::PROGRAM);
         }
         match seen.event.body.began() {
             Some(began) => self.span(track.uuid, began, seen),
-            None => self.write_titled(track.uuid, self.clock.now, Mark::Instant, seen),
+            None => self.write_titled(track.uuid, self.now, Mark::Instant, seen),
         }
-        if let Some(exit) = seen.event.body.exit() {
-            if let Some(cost) = exit.cost() {
-                self.costs(cost);
-            }
+        if seen.event.body.exit().is_some() {
             for open in [&mut track.program, &mut track.life] {
                 if std::mem::take(open) {
                     self.end(track.uuid);
@@ -303,38 +199,30 @@ impl Writer<'_> {
         self.file.tracks.insert(key, track);
     }
 
-    /// Begins the sequence of the host with a packet that clears its state.
-    fn begin_host(&mut self, world: &dyn Tables) {
-        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
-        if std::mem::replace(&mut host.begun, true) {
-            return;
-        }
-        let facts = world.host();
-        self.file.memory += 256;
-        let host = self.file.current;
-        packet(host, self.out, |out| {
-            number(id::packet::SEQUENCE_FLAGS, id::flags::INCREMENTAL_STATE_CLEARED, out);
-            number(id::packet::FIRST_PACKET_ON_SEQUENCE, 1, out);
-            message(id::packet::SYSTEM_INFO, out, |info| {
-                message(id::system::UTSNAME, info, |name| {
-                    text(id::system::SYSNAME, "Linux", name);
-                    text(id::system::RELEASE, &facts.kernel, name);
-                    text(id::system::MACHINE, &facts.arch, name);
+    /// The id of the track of lost events, described at its first use.
+    fn lost_track(&mut self) -> u64 {
+        let uuid = self.file.uuid(0, 0);
+        if !std::mem::replace(&mut self.file.has_lost, true) {
+            let name = format!("lost events ({})", self.file.host.name);
+            packet(self.out, |out| {
+                message(id::packet::TRACK_DESCRIPTOR, out, |track| {
+                    number(id::track::UUID, uuid, track);
+                    text(id::track::NAME, &name, track);
                 });
             });
-        });
+        }
+        uuid
     }
 
     /// Describes the track of a process, and begins its slices.
     fn describe(&mut self, seen: &EventContext<'_>) -> Track {
-        let (header, current) = (&seen.event.header, self.file.current);
-        let Some(host) = self.file.hosts.get(current) else { return Track { uuid: 1, life: false, program: false } };
-        let uuid = uuid(&host.boot_id, &host.name, header.tgid.0, header.start.0);
+        let header = &seen.event.header;
+        let uuid = self.file.uuid(header.tgid.0, header.start.0);
         let name = String::from_utf8_lossy(header.comm());
-        let start = shifted(header.start, self.clock.shift);
+        let start = readable(header.start);
         let argv = seen.process.map_or(&[][..], |process| &process.image.argv);
-        let from = start.max(self.file.start).min(self.clock.now);
-        packet(current, self.out, |out| {
+        let from = start.max(self.file.start).min(self.now);
+        packet(self.out, |out| {
             // A reused process id is a new process from this time on.
             number(id::packet::TIMESTAMP, from, out);
             message(id::packet::TRACK_DESCRIPTOR, out, |track| {
@@ -349,7 +237,6 @@ impl Writer<'_> {
                 });
             });
         });
-        self.file.memory += 512;
         self.slice(uuid, from, "process", &name, seen, props::LIFE);
         let program = seen.event.body.started().is_none() && !argv.is_empty();
         if program {
@@ -383,26 +270,23 @@ impl Writer<'_> {
 
     /// Writes a slice that ends now, on a track of its own.
     fn span(&mut self, parent: u64, began: BootNanos, seen: &EventContext<'_>) {
-        let current = self.file.current;
-        let Some(host) = self.file.hosts.get(current) else { return };
         self.file.spans += 1;
-        let uuid = uuid(&host.boot_id, &host.name, u32::MAX, self.file.spans);
+        let uuid = self.file.uuid(u32::MAX, self.file.spans);
         let kind = seen.event.kind().name();
-        packet(current, self.out, |out| {
+        packet(self.out, |out| {
             message(id::packet::TRACK_DESCRIPTOR, out, |track| {
                 number(id::track::UUID, uuid, track);
                 number(id::track::PARENT_UUID, parent, track);
                 text(id::track::NAME, kind, track);
             });
         });
-        self.file.memory += 256;
-        let from = shifted(began, self.clock.shift).max(self.file.start).min(self.clock.now);
+        let from = readable(began).max(self.file.start).min(self.now);
         self.write_titled(uuid, from, Mark::Begin, seen);
         self.end(uuid);
     }
 
     fn end(&mut self, track: u64) {
-        self.track_event(track, self.clock.now, Mark::End, None, |_| {});
+        self.track_event(track, self.now, Mark::End, None, |_| {});
     }
 
     /// Writes an event with its title and its fields.
@@ -438,9 +322,8 @@ impl Writer<'_> {
             self.name(name);
         }
         arguments(self);
-        self.file.memory += limits::PERFETTO_EVENT;
         let Packet { event, defines, .. } = &mut *self.packet;
-        packet(self.file.current, self.out, |out| {
+        packet(self.out, |out| {
             number(id::packet::TIMESTAMP, time, out);
             number(id::packet::SEQUENCE_FLAGS, id::flags::NEEDS_INCREMENTAL_STATE, out);
             if !defines.is_empty() {
@@ -453,17 +336,15 @@ impl Writer<'_> {
     }
 
     fn category(&mut self, name: &str) {
-        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
         let defines = &mut self.packet.defines;
-        let iid = iid(&mut host.texts.categories, id::interned::EVENT_CATEGORIES, name, defines);
+        let iid = iid(&mut self.file.texts.categories, id::interned::EVENT_CATEGORIES, name, defines);
         number(id::event::CATEGORY_IIDS, iid, &mut self.packet.event);
     }
 
     fn name(&mut self, name: &str) {
         let name = name.get(..name.floor_char_boundary(limits::PERFETTO_NAME)).unwrap_or_default();
-        let File { hosts, current, interned, .. } = &mut *self.file;
-        let Some(host) = hosts.get_mut(*current) else { return };
-        match intern(&mut host.texts.names, interned, id::interned::EVENT_NAMES, name, &mut self.packet.defines) {
+        let File { texts, interned, .. } = &mut *self.file;
+        match intern(&mut texts.names, interned, id::interned::EVENT_NAMES, name, &mut self.packet.defines) {
             Some(iid) => number(id::event::NAME_IID, iid, &mut self.packet.event),
             None => text(id::event::NAME, name, &mut self.packet.event),
         }
@@ -523,13 +404,11 @@ impl Writer<'_> {
         self.key(name);
         value(self);
         proto::end(start, &mut self.packet.event);
-        self.file.memory += limits::PERFETTO_ARGUMENT;
     }
 
     fn key(&mut self, name: &str) {
-        let Some(host) = self.file.hosts.get_mut(self.file.current) else { return };
         let defines = &mut self.packet.defines;
-        let iid = iid(&mut host.texts.keys, id::interned::DEBUG_ANNOTATION_NAMES, name, defines);
+        let iid = iid(&mut self.file.texts.keys, id::interned::DEBUG_ANNOTATION_NAMES, name, defines);
         number(id::annotation::NAME_IID, iid, &mut self.packet.event);
     }
 
@@ -539,10 +418,9 @@ impl Writer<'_> {
 
     fn string(&mut self, value: &[u8]) {
         let value = String::from_utf8_lossy(value);
-        let File { hosts, current, interned, .. } = &mut *self.file;
-        let Some(host) = hosts.get_mut(*current) else { return };
+        let File { texts, interned, .. } = &mut *self.file;
         let list = id::interned::DEBUG_ANNOTATION_STRING_VALUES;
-        match intern(&mut host.texts.values, interned, list, &value, &mut self.packet.defines) {
+        match intern(&mut texts.values, interned, list, &value, &mut self.packet.defines) {
             Some(iid) => number(id::annotation::STRING_IID, iid, &mut self.packet.event),
             None => text(id::annotation::STRING, &value, &mut self.packet.event),
         }
@@ -553,18 +431,14 @@ impl Writer<'_> {
             let start = proto::begin(id::annotation::ARRAY_VALUES, &mut self.packet.event);
             self.string(value);
             proto::end(start, &mut self.packet.event);
-            self.file.memory += limits::PERFETTO_ARGUMENT;
         }
     }
 }
 
-/// Appends a packet of the sequence of a host.
-fn packet(host: usize, out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a packet of the sequence.
+fn packet(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
     message(id::TRACE_PACKET, out, |packet| {
-        number(id::packet::TRUSTED_PACKET_SEQUENCE_ID, host as u64 + 1, packet);
-        if host > 0 {
-            number(id::packet::MACHINE_ID, host as u64, packet);
-        }
+        number(id::packet::TRUSTED_PACKET_SEQUENCE_ID, 1, packet);
         fields(packet);
     });
 }
@@ -592,7 +466,7 @@ fn hex_if_needed(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The id of a track: the same in each file ([FNV-1a](https://www.rfc-editor.org/rfc/rfc9923)). 0 is reserved.
+/// The id of a track ([FNV-1a](https://www.rfc-editor.org/rfc/rfc9923)). 0 is reserved.
 fn uuid(boot_id: &str, host: &str, pid: u32, start: u64) -> u64 {
     let parts = [boot_id.as_bytes(), b"\0", host.as_bytes(), b"\0", &pid.to_le_bytes(), &start.to_le_bytes()];
     let hash = parts

@@ -1,15 +1,17 @@
 //! An [`Inventory`] as text and as JSON.
 
-use crate::bpf::{HeldBy, HelperCalls, Holder, Hook, Inventory, Object, UnresolvedAttachment, Words, may_hide_place};
-use crate::event::{self, names};
-use crate::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
-use crate::text::json::{Members, Strings, Value, object};
-use crate::text::paint::{Look, Paint};
-use crate::text::time::{short_duration, utc};
-use crate::text::{Charset, counted, escape, escaped, grouped};
 use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::io::Write as _;
+use tracetui_events::bpf::{
+    HeldBy, HelperCalls, Holder, Hook, Inventory, Object, UnresolvedAttachment, Words, may_hide_place,
+};
+use tracetui_events::event::{self, names};
+use tracetui_events::frame::host::{BpfAttachment, BpfHidden, BpfHolder, BpfMap, BpfProgram, BpfRuns};
+use tracetui_events::text::json::{Members, Strings, Value, object};
+use tracetui_events::text::paint::{Look, Paint};
+use tracetui_events::text::time::{short_duration, utc};
+use tracetui_events::text::{Charset, counted, escaped, grouped};
 use tracetui_shared::helper::Changes;
 use tracetui_shared::id::ProgId;
 
@@ -44,9 +46,6 @@ impl Window {
         Some((runs.count.saturating_sub(before.count), runs.time.saturating_sub(before.time)))
     }
 }
-
-/// The widths of the text columns. Only targets and names may be longer, because they are never cut.
-const COLUMNS: usize = 100;
 
 /// The hook of a program, in the words of `bpf` events; `None` if the kernel does not report it.
 pub fn hook_name(facts: &BpfAttachment) -> Option<&'static str> {
@@ -87,10 +86,8 @@ impl InventoryReport<'_> {
         let index = Index::new(self.inventory);
         let mut out = Vec::new();
         for hidden in &self.inventory.hidden {
-            self.paint.put(Look::Bad, &mut out, |out| {
-                out.extend_from_slice(b"HIDDEN ");
-                hidden_text(hidden, self.charset, out);
-            });
+            let text = format!("HIDDEN {}", hidden_text(hidden, self.charset));
+            self.paint.put(Look::Bad, &mut out, |out| out.extend_from_slice(text.as_bytes()));
             out.push(b'\n');
         }
         let mut programs: Vec<&BpfProgram> = self.inventory.programs.iter().collect();
@@ -103,12 +100,7 @@ impl InventoryReport<'_> {
         }
         let is_unlisted = |attach: &&BpfAttachment| self.inventory.program(attach.program).is_none();
         for attach in self.inventory.attachments.iter().filter(is_unlisted) {
-            out.extend_from_slice(b"program not listed: on ");
-            self.attach_text(attach, &mut out);
-            if attach.program.0 != 0 {
-                let _ = write!(out, ", program {}", attach.program.0);
-            }
-            out.push(b'\n');
+            let _ = writeln!(out, "program {} not listed: on {}", attach.program.0, self.attach_text(attach));
         }
         for unresolved in &self.inventory.unresolved {
             out.extend_from_slice(match unresolved.hook {
@@ -116,12 +108,8 @@ impl InventoryReport<'_> {
                 Hook::Reuseport => b"group of sockets with a classic program: ",
                 _ => b"socket with a classic filter: ".as_slice(),
             });
-            if !unresolved.target.is_empty() {
-                out.extend_from_slice(&unresolved.target);
-                out.extend_from_slice(b" of ");
-            }
-            process_text(&unresolved.by, self.charset, &mut out);
-            out.push(b'\n');
+            out.extend_from_slice(&unresolved.target);
+            let _ = writeln!(out, " of {}", process_text(&unresolved.by, self.charset));
         }
         self.summary(&mut out);
         out
@@ -134,103 +122,69 @@ impl InventoryReport<'_> {
     }
 
     fn program_text(&self, program: &BpfProgram, index: &Index<'_>, out: &mut Vec<u8>) {
-        let _ = write!(out, "{:<6} {:<14} ", program.id.0, names::prog_type(program.prog_type).unwrap_or("unknown"));
-        escape(if program.name.is_empty() { b"(no name)" } else { &program.name }, self.charset.reversible(), out);
-        if program.own {
-            out.extend_from_slice(b" (tracetui)");
+        let name =
+            escaped(if program.name.is_empty() { b"(no name)" } else { &program.name }, self.charset.reversible());
+        let prog_type = names::prog_type(program.prog_type).unwrap_or("unknown");
+        let own = if program.own { " (tracetui)" } else { "" };
+        let _ = writeln!(out, "{:<6} {prog_type:<14} {name}{own}", program.id.0);
+        let mut row = |name: &str, text: &str| _ = writeln!(out, "       {name:<8} {text}");
+        let attached = index.attached(program.id);
+        for attach in attached {
+            row(if attach.detached { "was on" } else { "on" }, &self.attach_text(attach));
         }
-        out.push(b'\n');
-        for attach in index.attached(program.id) {
-            out.extend_from_slice(if attach.detached { b"       was on " } else { b"       on " });
-            self.attach_text(attach, out);
-            out.push(b'\n');
+        if attached.is_empty() {
+            row("on", not_attached(program.prog_type, self.all_seen(program)));
         }
-        if index.attached(program.id).is_empty() {
-            let _ = writeln!(out, "       {}", not_attached(program.prog_type, self.all_seen(program)));
+        for (name, text) in facts(program, self.clock_offset, (self.user)(program.uid.0), self.charset) {
+            row(name, &text);
         }
-        let calls = [alters(program.calls()), kfuncs(program, self.charset)];
-        for text in calls.into_iter().flatten() {
-            let _ = writeln!(out, "       {text}");
+        let runs = self.inventory.runs_of(program.id);
+        if let Some((window, (count, time))) = self.window.and_then(|window| Some((window, window.of(&runs)?))) {
+            let [mut length, mut each] = [Vec::new(), Vec::new()];
+            short_duration(window.ns, &mut length);
+            short_duration(time.checked_div(count).unwrap_or_default(), &mut each);
+            let [length, each] = [&length, &each].map(|text| String::from_utf8_lossy(text));
+            let share = (time * 10_000).checked_div(window.ns).unwrap_or_default();
+            let (count, share) = (counted(count, ["time", "times"]), format!("{}.{:02} %", share / 100, share % 100));
+            row("ran", &format!("{count} in {length}, {each} on average, {share} of a CPU"));
         }
-        if let Some(text) = self.runs(program) {
-            let _ = writeln!(out, "       {text}");
+        if runs.skipped > 0 {
+            row("skipped", &counted(runs.skipped, ["time", "times"]));
         }
-        let mut line = Wrapped::new(out);
-        for (nth, map) in program.maps.iter().enumerate() {
-            line.part(format!("{}{}", if nth == 0 { "maps " } else { "" }, map_text(map, self.charset)).as_bytes());
+        for holder in index.held(Object::Program(program.id)) {
+            row("held by", &holder_text(&holder.by, self.charset));
         }
-        line.end();
-        let mut line = Wrapped::new(out);
-        let links = || index.attached(program.id).iter().filter_map(|attach| attach.linked());
-        let mut parts: Vec<Vec<u8>> = links().map(|link| format!("link {}", link.0).into_bytes()).collect();
-        parts
-            .extend(index.held(Object::Program(program.id)).iter().map(|holder| holder_text(&holder.by, self.charset)));
-        for link in links() {
+        for link in attached.iter().filter_map(|attach| attach.linked()) {
             for holder in index.held(Object::Link(link)) {
-                let by = [format!("link {} by ", link.0).into_bytes(), holder_text(&holder.by, self.charset)].concat();
-                parts.push(by);
+                row("held by", &format!("link {} by {}", link.0, holder_text(&holder.by, self.charset)));
             }
         }
-        let user = (self.user)(program.uid.0);
-        line.part(load_text(program, self.clock_offset, user).as_bytes());
-        line.part(format!("tag {:016x}", program.tag).as_bytes());
-        for (nth, part) in parts.iter().enumerate() {
-            line.part(&[if nth == 0 { &b"held by "[..] } else { b"" }, part].concat());
-        }
-        line.end();
     }
 
     /// `uprobe /usr/bin/bash+0x31380, link 12`.
-    fn attach_text(&self, attach: &BpfAttachment, out: &mut Vec<u8>) {
-        place_text(attach, self.charset, out);
-        if let Some(missed) = attach.missed.filter(|missed| *missed > 0) {
-            let _ = write!(out, ", skipped {}", counted(missed, ["time", "times"]));
-        }
-        let _ = write!(out, ", {}", way_text(attach));
-    }
-
-    fn runs(&self, program: &BpfProgram) -> Option<String> {
-        let mut text = Vec::new();
-        let runs = self.inventory.runs_of(program.id);
-        if let Some((count, time)) = self.window.and_then(|window| window.of(&runs)) {
-            text.extend_from_slice(b"ran ");
-            text.extend_from_slice(counted(count, ["time", "times"]).as_bytes());
-            text.extend_from_slice(b" in ");
-            short_duration(self.window.map_or(0, |window| window.ns), &mut text);
-            if let Some(each) = time.checked_div(count) {
-                text.extend_from_slice(b", ");
-                short_duration(each, &mut text);
-                let share = (time * 10_000).checked_div(self.window.map_or(0, |window| window.ns)).unwrap_or(0);
-                let _ = write!(text, " on average, {}.{:02} % of a CPU", share / 100, share % 100);
-            }
-        }
-        if runs.skipped > 0 {
-            let comma = if text.is_empty() { "" } else { ", " };
-            text.extend_from_slice(format!("{comma}skipped {}", counted(runs.skipped, ["time", "times"])).as_bytes());
-        }
-        (!text.is_empty()).then(|| String::from_utf8(text).unwrap_or_default())
+    fn attach_text(&self, attach: &BpfAttachment) -> String {
+        let missed = attach.missed.filter(|missed| *missed > 0);
+        let missed = missed.map(|missed| format!(", skipped {}", counted(missed, ["time", "times"])));
+        format!("{}{}, {}", place_text(attach, self.charset), missed.unwrap_or_default(), way_text(attach))
     }
 
     /// The numbers, and the places that could not be examined.
     fn summary(&self, out: &mut Vec<u8>) {
         let inventory = self.inventory;
         let links = inventory.attachments.iter().filter(|attach| attach.link.0 != 0).count();
-        let count =
-            |count: usize, what: &str| format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" });
-        let writes = |expected| move |program: &&BpfProgram| program.calls().write_user().ok() == expected;
-        let (write, unknown) = (writes(Some(true)), writes(None));
-        let unknown = match inventory.programs.iter().filter(unknown).count() {
-            0 => String::new(),
-            unknown => format!(", unknown for {}", grouped(unknown as u64)),
+        let writes = |expected| {
+            let is_it = |program: &&BpfProgram| program.calls().write_user().ok() == expected;
+            grouped(inventory.programs.iter().filter(is_it).count() as u64)
         };
         let _ = writeln!(
             out,
-            "{}, {}, {} without a link, {} hidden; {} can write to user memory{unknown}",
-            count(inventory.programs.len(), "program"),
-            count(links, "link"),
-            count(inventory.attachments.len() - links, "attachment"),
+            "{}, {}, {} without a link, {} hidden; {} can write to user memory, unknown for {}",
+            counted(inventory.programs.len() as u64, ["program", "programs"]),
+            counted(links as u64, ["link", "links"]),
+            counted((inventory.attachments.len() - links) as u64, ["attachment", "attachments"]),
             grouped(inventory.hidden.len() as u64),
-            grouped(inventory.programs.iter().filter(write).count() as u64),
+            writes(Some(true)),
+            writes(None),
         );
         for unseen in &inventory.unseen {
             let _ = writeln!(out, "not checked: {}", unseen.text());
@@ -321,7 +275,7 @@ impl InventoryReport<'_> {
             "loaded_ns": program.loaded.0,
             "own": program.own,
             "write_user": calls.write_user().map_or("unknown", |writes| if writes { "yes" } else { "no" }),
-            "write_user_why": calls.write_user().err().map(crate::bpf::NotScanned::name),
+            "write_user_why": calls.write_user().err().map(tracetui_events::bpf::NotScanned::name),
             "helpers": words(calls.names()),
             "changes": words(calls.changes()),
             "kfuncs": program.kfuncs.iter().map(|name| some(name.as_bytes())).collect::<Value<'_>>(),
@@ -358,78 +312,81 @@ pub fn not_attached(prog_type: u32, all_seen: bool) -> &'static str {
 }
 
 /// `program 7 NAME: in iter_prog, but not in next_id`.
-pub fn hidden_text(hidden: &BpfHidden, charset: Charset, out: &mut Vec<u8>) {
-    match (hidden.link.0, hidden.id.0) {
-        (0, id) => _ = write!(out, "program {id}"),
-        (link, 0) => _ = write!(out, "link {link}"),
-        (link, id) => _ = write!(out, "link {link} of program {id}"),
-    }
-    if !hidden.name.is_empty() {
-        out.push(b' ');
-        escape(&hidden.name, charset.reversible(), out);
-    }
-    let _ = write!(out, ": in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name());
+pub fn hidden_text(hidden: &BpfHidden, charset: Charset) -> String {
+    let object = match (hidden.link.0, hidden.id.0) {
+        (0, id) => format!("program {id}"),
+        (link, 0) => format!("link {link}"),
+        (link, id) => format!("link {link} of program {id}"),
+    };
+    let space = if hidden.name.is_empty() { "" } else { " " };
+    let name = escaped(&hidden.name, charset.reversible());
+    format!("{object}{space}{name}: in {}, but not in {}", hidden.seen_by.name(), hidden.missing_in.name())
 }
 
-/// The time of a program's load, and the user who loaded it, if known. `user` is the name.
-pub fn load_text(program: &BpfProgram, clock_offset: i64, user: Option<String>) -> String {
+/// What is known of a program itself, as rows of a name and a text. `user`: the name of the user who loaded it.
+pub fn facts(
+    program: &BpfProgram,
+    clock_offset: i64,
+    user: Option<String>,
+    charset: Charset,
+) -> Vec<(&'static str, String)> {
     let time = utc(i128::from(program.loaded.0) + i128::from(clock_offset));
     let by = match (user, program.uid.0) {
         (Some(user), _) => format!(" by {user}"),
         (None, u32::MAX) => String::new(),
         (None, uid) => format!(" by uid {uid}"),
     };
-    format!("loaded {}Z{by}", time.get(..19).unwrap_or_default())
+    let mut rows: Vec<_> = alters(program.calls()).map(|text| ("helpers", text)).into_iter().collect();
+    rows.extend(kfuncs(program, charset).map(|text| ("kfuncs", text)));
+    rows.extend(program.maps.iter().map(|map| ("map", map_text(map, charset))));
+    rows.push(("loaded", format!("{}Z{by}", time.get(..19).unwrap_or_default())));
+    rows.push(("tag", format!("{:016x}", program.tag)));
+    rows
 }
 
 /// The place where a program is attached: `uprobe /usr/bin/bash+0x31380`.
-pub fn place_text(attach: &BpfAttachment, charset: Charset, out: &mut Vec<u8>) {
-    let escape = |text: &[u8], out: &mut Vec<u8>| escape(text, charset.reversible(), out);
-    out.extend_from_slice(hook_name(attach).unwrap_or("an unknown place").as_bytes());
+pub fn place_text(attach: &BpfAttachment, charset: Charset) -> String {
+    let mut out = hook_name(attach).unwrap_or("an unknown place").to_owned();
+    let escape = |text: &[u8]| escaped(text, charset.reversible()).into_owned();
     if let Hook::Type(attach_type) = attach.hook
         && let (Some(name), Some(kind)) = (names::attach_type(attach_type), hook_name(attach))
         && name != kind
         && matches!(kind, "cgroup" | "sockmap" | "tcx" | "netkit")
     {
-        let _ = write!(out, " {}", name.strip_prefix(kind).map_or(name, |rest| rest.trim_start_matches('_')));
+        out += " ";
+        out += name.strip_prefix(kind).map_or(name, |rest| rest.trim_start_matches('_'));
     }
     if !attach.target.is_empty() {
-        out.push(b' ');
-        escape(&attach.target, out);
+        out = out + " " + &escape(&attach.target);
     }
     if attach.detached {
-        out.extend_from_slice(b", detached");
+        out += ", detached";
     }
     if attach.symbol != attach.target && !attach.symbol.is_empty() {
-        out.push(b' ');
-        escape(&attach.symbol, out);
+        out = out + " " + &escape(&attach.symbol);
     }
     if let Some(offset) = attach.offset.filter(|offset| *offset != 0) {
-        let _ = write!(out, "+{offset:#x}");
+        out += &format!("+{offset:#x}");
     }
     if !attach.module.is_empty() {
-        out.extend_from_slice(b" [");
-        escape(&attach.module, out);
-        out.push(b']');
+        out += &format!(" [{}]", escape(&attach.module));
     }
-    if attach.target.is_empty()
-        && let Some(addr) = attach.function()
-    {
-        let _ = write!(out, " {:#x}", addr.0);
+    if let Some(addr) = attach.function().filter(|_| attach.target.is_empty()) {
+        out += &format!(" {:#x}", addr.0);
     }
     if !attach.flags.is_empty() {
-        out.push(b' ');
-        escape(&attach.flags, out);
+        out = out + " " + &escape(&attach.flags);
     }
     if let Some(count) = attach.multi {
-        let _ = write!(out, ", {} places", grouped(count.into()));
+        out += &format!(", {} places", grouped(count.into()));
     }
     if let (Some(netns), Some(_)) = (attach.netns, attach.ifindex) {
-        let _ = write!(out, ", net:[{}]", netns.0);
+        out += &format!(", net:[{}]", netns.0);
     }
     if let Some(pid) = attach.only {
-        let _ = write!(out, ", process {} only", pid.0);
+        out += &format!(", process {} only", pid.0);
     }
+    out
 }
 
 /// The way in which a program is attached: `link 12`, or a mechanism without a link.
@@ -437,18 +394,16 @@ pub fn way_text(attach: &BpfAttachment) -> String {
     attach.linked().map_or_else(|| attach.via.name().to_owned(), |link| format!("link {}", link.0))
 }
 
-pub fn holder_text(holder: &BpfHolder, charset: Charset) -> Vec<u8> {
-    let mut out = holder.by.name().as_bytes().to_vec();
-    match holder.by {
-        HeldBy::Pin => escape(&holder.path, charset.reversible(), &mut out),
-        _ => process_text(holder, charset, &mut out),
-    }
-    out
+pub fn holder_text(holder: &BpfHolder, charset: Charset) -> String {
+    let text = match holder.by {
+        HeldBy::Pin => escaped(&holder.path, charset.reversible()).into_owned(),
+        _ => process_text(holder, charset),
+    };
+    format!("{}{text}", holder.by.name())
 }
 
-fn process_text(BpfHolder { pid, comm, fd, .. }: &BpfHolder, charset: Charset, out: &mut Vec<u8>) {
-    escape(comm, charset.reversible(), out);
-    let _ = write!(out, "[{}] fd {fd}", pid.0);
+fn process_text(BpfHolder { pid, comm, fd, .. }: &BpfHolder, charset: Charset) -> String {
+    format!("{}[{}] fd {fd}", escaped(comm, charset.reversible()), pid.0)
 }
 
 fn map_json(map: &BpfMap) -> Members<'_> {
@@ -522,7 +477,7 @@ fn address(address: u64) -> String {
 }
 
 /// The helpers that it calls, by what they change, or why they are unknown; `None` if there are none.
-pub fn alters(calls: HelperCalls) -> Option<String> {
+fn alters(calls: HelperCalls) -> Option<String> {
     let group = |what: Changes| {
         let names: Vec<_> = calls.that_change(what).collect();
         let what = match what {
@@ -534,24 +489,24 @@ pub fn alters(calls: HelperCalls) -> Option<String> {
     let groups: Vec<_> = Changes::ALL.into_iter().filter_map(group).collect();
     match (groups.as_slice(), calls.unknown) {
         ([], None) => None,
-        ([], Some(why)) => Some(format!("helpers unknown ({})", why.name())),
+        ([], Some(why)) => Some(format!("unknown ({})", why.name())),
         (groups, None) => Some(groups.join("; ")),
         (groups, Some(why)) => Some(format!("{}; others unknown ({})", groups.join("; "), why.name())),
     }
 }
 
 /// The functions of the kernel that it calls directly; `None` if there are none.
-pub fn kfuncs(program: &BpfProgram, charset: Charset) -> Option<String> {
+fn kfuncs(program: &BpfProgram, charset: Charset) -> Option<String> {
     let name = |name: &String| match name.is_empty() {
         true => "(unknown)".to_owned(),
         false => escaped(name.as_bytes(), charset.reversible()).into_owned(),
     };
     let names: Vec<_> = program.kfuncs.iter().map(name).collect();
-    (!names.is_empty()).then(|| format!("kernel functions: {}", names.join(", ")))
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// A map that a program uses: `counts (hash, 10,240 entries, id 7)`.
-pub fn map_text(map: &BpfMap, charset: Charset) -> String {
+fn map_text(map: &BpfMap, charset: Charset) -> String {
     let name = escaped(if map.name.is_empty() { b"(no name)" } else { &map.name }, charset.reversible());
     let map_type = names::map_type(map.map_type).unwrap_or("unknown");
     let size = match (map_type, map.max_entries) {
@@ -564,49 +519,10 @@ pub fn map_text(map: &BpfMap, charset: Charset) -> String {
     format!("{name} ({map_type}{size}, id {})", map.id)
 }
 
-/// A line of parts, which is continued in the next line if it gets too long.
-struct Wrapped<'a> {
-    out: &'a mut Vec<u8>,
-    used: usize,
-}
-
-const INDENT: usize = 7;
-
-impl<'a> Wrapped<'a> {
-    fn new(out: &'a mut Vec<u8>) -> Wrapped<'a> {
-        Wrapped { out, used: 0 }
-    }
-
-    fn part(&mut self, text: &[u8]) {
-        let wide = str::from_utf8(text).map_or(text.len(), crate::text::width);
-        if self.used > 0 && self.used + 2 + wide > COLUMNS - 1 {
-            self.out.extend_from_slice(b",\n");
-            self.used = 0;
-        }
-        match self.used {
-            0 => {
-                self.out.extend_from_slice(&[b' '; INDENT]);
-                self.used = INDENT + wide;
-            }
-            _ => {
-                self.out.extend_from_slice(b", ");
-                self.used += 2 + wide;
-            }
-        }
-        self.out.extend_from_slice(text);
-    }
-
-    fn end(self) {
-        if self.used > 0 {
-            self.out.push(b'\n');
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bpf::{NotScanned, Unseen, Via, View};
+    use tracetui_events::bpf::{NotScanned, Unseen, Via, View};
     use tracetui_shared::id::{LinkId, Tgid};
 
     fn inventory() -> Inventory {
@@ -680,15 +596,15 @@ mod tests {
         for part in [
             "HIDDEN program 9 bpf_prog_0123456789abcdef_x: in iter_prog, but not in next_id\n",
             "12     kprobe         on_bash\n",
-            "       on uprobe /tmp/a\\x1b\\xff+0x31380, link 4\n",
-            "       on cgroup inet_egress /user.slice, prog_attach\n",
-            "       WRITES TO USER MEMORY: probe_write_user; processes: send_signal\n",
-            "       kernel functions: bpf_dynptr_from_skb, (unknown)\n",
-            "       maps counts (hash, 10,240 entries, id 5), a\\nb (ringbuf, 4,096 bytes, id 6),\n",
-            "       (no name) (task_storage, id 7)\n",
-            "loaded 1970-01-01T00:00:01Z by root, tag 0123456789abcdef, held by link 4, b\\na[7] fd 3,\n",
-            "       link 4 by pin /sys/fs/bpf/x\n",
-            "13     xdp            (no name) (tracetui)\n       not attached in the places checked\n       helpers unknown (not_permitted)\n",
+            "       on       uprobe /tmp/a\\x1b\\xff+0x31380, link 4\n",
+            "       on       cgroup inet_egress /user.slice, prog_attach\n",
+            "       helpers  WRITES TO USER MEMORY: probe_write_user; processes: send_signal\n",
+            "       kfuncs   bpf_dynptr_from_skb, (unknown)\n",
+            "       map      counts (hash, 10,240 entries, id 5)\n       map      a\\nb (ringbuf, 4,096 bytes, id 6)\n",
+            "       map      (no name) (task_storage, id 7)\n",
+            "       loaded   1970-01-01T00:00:01Z by root\n       tag      0123456789abcdef\n       held by  b\\na[7] fd 3\n",
+            "       held by  link 4 by pin /sys/fs/bpf/x\n",
+            "13     xdp            (no name) (tracetui)\n       on       not attached in the places checked\n       helpers  unknown (not_permitted)\n",
             "2 programs, 1 link, 1 attachment without a link, 1 hidden; 1 can write to user memory, unknown for 1\n",
             "not checked: links: no: be root\n",
         ] {
@@ -734,7 +650,7 @@ mod tests {
         let window = Window { ns: 1_000_000_000, before: ran(10, 2_000) };
         let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
         let text = String::from_utf8(with.text()).expect("UTF-8");
-        assert!(text.contains("ran 20 times in 1.0 s, 200 ns on average, 0.00 % of a CPU\n"), "{text}");
+        assert!(text.contains("ran      20 times in 1.0 s, 200 ns on average, 0.00 % of a CPU\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&with.json()).expect("JSON");
         let program = &json["programs"][0];
         assert_eq!((&program["run_count"], &program["window_run_count"]), (&30.into(), &20.into()));
@@ -742,13 +658,13 @@ mod tests {
         inventory.programs.reverse();
         let with = InventoryReport { window: Some(&window), counts_runs: true, ..report(&inventory) };
         let text = String::from_utf8(with.text()).expect("UTF-8");
-        let at = text.find("ran 20 times").expect("counted");
-        assert!(text[..at].contains("\n") && !text[..at].contains("loaded"), "the busiest is the first: {text}");
+        let at = text.find("ran      20 times").expect("counted");
+        assert!(text[..at].contains("\n") && !text[..at].contains("\n13 "), "the busiest is the first: {text}");
         // What the kernel does not list is not said to be detached.
         let mut inventory = self::inventory();
-        inventory.unseen = vec![Unseen { what: crate::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
+        inventory.unseen = vec![Unseen { what: tracetui_events::bpf::VIEWS, why: "no".to_owned(), remedy: "" }];
         let text = String::from_utf8(report(&inventory).text()).expect("UTF-8");
-        assert!(text.contains("       not attached\n"), "{text}");
+        assert!(text.contains("       on       not attached\n"), "{text}");
         let json: serde_json::Value = serde_json::from_slice(&report(&inventory).json()).expect("JSON");
         assert_eq!(json["programs"][1]["attached_why"], serde_json::Value::Null);
         inventory.programs[1].prog_type = 1;

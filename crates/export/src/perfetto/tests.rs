@@ -1,15 +1,13 @@
-use super::super::{Sink, testing};
-use super::{Perfetto, Room};
-use crate::frame::Batch;
-use crate::frame::host::{Clock, Host, HostFrame};
+use super::Perfetto;
+use crate::testing;
 use proptest::prelude::*;
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::io::{self, Write};
+use std::collections::HashMap;
+use tracetui_events::frame::Batch;
+use tracetui_events::frame::host::{Clock, Host, HostFrame};
+use tracetui_events::sink::Sink;
 use tracetui_shared::header::FrameHeader;
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::Kind;
-use tracetui_shared::record::exit::{Cost, ExitRecord, fact};
 use tracetui_shared::record::tcp::{TcpRecord, flag, op};
 use tracetui_shared::time::BootNanos;
 use zerocopy::IntoBytes;
@@ -78,8 +76,6 @@ fn text(bytes: &[u8]) -> String {
 #[derive(Debug, Default)]
 struct Seen {
     lines: Vec<String>,
-    /// `TIME track: VALUE`.
-    counters: Vec<String>,
     snapshots: usize,
 }
 
@@ -142,11 +138,6 @@ fn read(file: &[u8]) -> Seen {
             let track = number(event, 11).expect("a track");
             let slices = open.entry(track).or_default();
             let on = tracks.get(&track).expect("a described track");
-            if let Some(value) = number(event, 30) {
-                assert_eq!(number(event, 9), Some(4));
-                seen.counters.push(format!("{time} {on}: {value}"));
-                continue;
-            }
             let mark = match number(event, 9).expect("a type") {
                 1 => {
                     slices.push(time);
@@ -170,41 +161,19 @@ fn read(file: &[u8]) -> Seen {
     seen
 }
 
-struct Memory<'f>(&'f RefCell<Vec<Vec<u8>>>);
-
-impl Write for Memory<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().last_mut().expect("a file").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn written(runs: &[(Batch, Events)], room: Room) -> Vec<Vec<u8>> {
-    let files = RefCell::new(Vec::new());
-    let mut sink = Perfetto::new(
-        Box::new(|number| {
-            assert_eq!(number as usize, files.borrow().len());
-            files.borrow_mut().push(Vec::new());
-            Ok(Box::new(Memory(&files)))
-        }),
-        room,
-    );
+fn written(runs: &[(Batch, Events)]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut sink = Perfetto::new(Box::new(&mut file));
     for (host, events) in runs {
         testing::with_all(host, events, |seen| sink.event(seen).expect("memory takes all"));
     }
     sink.finish().expect("memory takes all");
     drop(sink);
-    files.into_inner()
+    file
 }
 
 fn one(events: Events) -> Seen {
-    let files = written(&[(testing::host(), events)], Room::OF_UI);
-    assert_eq!(files.len(), 1);
-    read(&files[0])
+    read(&written(&[(testing::host(), events)]))
 }
 
 #[track_caller]
@@ -267,7 +236,7 @@ fn a_process_is_a_track_and_its_life_a_slice() {
 }
 
 #[test]
-fn a_connection_is_a_slice_and_costs_are_counters() {
+fn a_connection_is_a_slice() {
     let at = |s: u64, payload: &[u8]| {
         let mut header = testing::header(Kind::Tcp);
         header.time.0 += s * 1_000_000_000;
@@ -295,68 +264,23 @@ fn a_connection_is_a_slice_and_costs_are_counters() {
     );
     let slice = &seen.lines[5];
     assert!(slice.contains("bytes_in=1234567 bytes_out=842") && slice.contains("closer=[pid=48214]"), "{slice}");
-    // Costs are counters of the host.
-    let exit = |seconds: u64, facts| {
-        let mut header = testing::header(Kind::Exit);
-        header.time.0 += seconds * 1_000_000_000;
-        header.tgid = Tgid(1 + seconds as u32);
-        let cost = Cost { runtime: 5, max_rss: 4096 * seconds, ..Cost::default() };
-        (header, ExitRecord { facts, cost, ..ExitRecord::default() }.as_bytes().to_vec())
-    };
-    let seen = one(vec![exit(0, fact::COST), exit(1, 0), exit(2, fact::COST)]);
-    let [cpu, memory] = ["CPU time of ended processes ()", "peak memory of ended processes ()"];
-    let expected = [(0, cpu, 5), (0, memory, 0), (2, cpu, 10), (2, memory, 8192)].map(|(seconds, track, value)| {
-        format!("{} {track}: {value}", testing::header(Kind::Exit).time.0 + seconds * 1_000_000_000)
-    });
-    assert_eq!(seen.counters, expected);
 }
 
 #[test]
-fn each_file_and_each_host_can_be_read_alone() {
-    let open = |number: u64| {
-        let mut header = testing::header(Kind::Open);
-        header.time.0 += number;
-        header.tgid = Tgid(1 + number as u32 % 3);
-        (header, testing::opened(b"/etc/passwd"))
-    };
-    let events: Events = (0..3000).map(open).collect();
-    for room in [
-        Room { bytes: 100_000, ..Room::ALL },
-        Room { memory: 1_000_000, ..Room::ALL },
-        Room { processes: 2, ..Room::ALL },
-    ] {
-        let files = written(&[(testing::host(), events.clone())], room);
-        assert!(files.len() > 1, "{room:?}");
-        let seen: Vec<_> = files.iter().map(|file| read(file)).collect();
-        let instants = seen.iter().flat_map(|seen| &seen.lines).filter(|line| line.contains(": instant "));
-        assert_eq!(instants.collect::<HashSet<_>>().len(), events.len());
-        for (file, seen) in files.iter().zip(&seen) {
-            assert!(file.len() < 101_000 || room.bytes == u64::MAX);
-            assert_eq!(seen.snapshots, 1);
-            assert!(seen.lines[0].contains(": begin process cc"));
-        }
-    }
-    // Another host has its own processes and its own clock.
-    let host = |name: &str, offset_ns| {
-        let mut batch = Batch::default();
-        let host = Host { name: name.to_owned(), boot_id: format!("boot of {name}"), ..Host::default() };
-        HostFrame::Host(host).push(BootNanos(0), &mut batch);
-        HostFrame::Clock(Clock { offset_ns }).push(BootNanos(0), &mut batch);
-        batch
-    };
+fn a_trace_is_of_one_host_and_has_each_change_of_its_clock() {
     let exit = || vec![(testing::header(Kind::Exit), testing::exit(0))];
-    let second = 1_000_000_000;
-    let runs = [(host("a", 10 * second), exit()), (host("b", 12 * second), exit())];
-    let files = written(&runs, Room::OF_UI);
-    let times: Vec<_> = read(&files[0]).lines.iter().map(|line| line.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(times[1], Some("3731500000001".to_owned()));
-    assert_eq!(times[4], Some("3733500000001".to_owned()));
-    let machines: Vec<_> = all(&files[0], 1).iter().map(|packet| number(packet, 98)).collect();
-    assert_eq!(machines.iter().filter(|machine| **machine == Some(1)).count(), 9);
+    let mut other = Batch::default();
+    HostFrame::Host(Host { boot_id: "another".into(), ..Host::default() }).push(BootNanos(0), &mut other);
+    let mut sink = Perfetto::new(Box::new(std::io::sink()));
+    testing::with_all(&testing::host(), &exit(), |seen| sink.event(seen).expect("a host"));
+    testing::with_all(&other, &exit(), |seen| {
+        let refused = sink.event(seen).expect_err("another host");
+        assert!(refused.to_string().contains("export each recording alone"), "{refused}");
+    });
     // A new clock is a new snapshot.
     let mut later = Batch::default();
     HostFrame::Clock(Clock { offset_ns: 5 }).push(BootNanos(0), &mut later);
-    assert_eq!(read(&written(&[(testing::host(), exit()), (later, exit())], Room::OF_UI)[0]).snapshots, 2);
+    assert_eq!(read(&written(&[(testing::host(), exit()), (later, exit())])).snapshots, 2);
     // No events are an empty file.
     assert!(one(Vec::new()).lines.is_empty());
 }
@@ -365,9 +289,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_events_are_a_trace(events in prop::collection::vec(testing::any(), 0..40), bytes in 100u64..5000) {
-        for file in written(&[(testing::host(), events)], Room { bytes, ..Room::ALL }) {
-            read(&file);
-        }
+    fn any_events_are_a_trace(events in prop::collection::vec(testing::any(), 0..40)) {
+        read(&written(&[(testing::host(), events)]));
     }
 }
