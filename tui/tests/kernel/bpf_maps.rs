@@ -150,8 +150,8 @@ impl FunctionTable {
         map_flags: u32,
     ) -> Result<FunctionTable, i64> {
         let btf = Btf::running().map_err(|_| -i64::from(libc::ENOENT))?;
-        let structures = btf.structures(&[kernel_type, &format!("bpf_struct_ops_{kernel_type}")]);
-        let (Some(table), Some(value_type)) = (structures[0], structures[1]) else {
+        let value_type = btf.structure(&format!("bpf_struct_ops_{kernel_type}"));
+        let (Some(table), Some(value_type)) = (btf.structure(kernel_type), value_type) else {
             return Err(-i64::from(libc::ENOENT));
         };
         let at = |structure, path: &[&str]| btf.first_path(structure, path).expect("a member").byte_offset() as usize;
