@@ -321,12 +321,14 @@ impl Comparison<'_> {
         for (side, files) in Side::BOTH.into_iter().zip(only) {
             found.extend(files.into_iter().map(|(path, left)| (path, side.placed(Some(left), None))));
         }
-        let lost = |side| self.may_lack(side, taking(Takes::Contents) | left::KIND.into(), 0);
+        // What a run did may be undone by calls that it lacks, so each side counts.
+        let kinds = taking(Takes::Contents) | left::KIND.into();
+        let unknown = Side::BOTH.into_iter().find(|side| self.may_lack(*side, kinds, 0));
         let mut state =
             |left: Option<Left>| left.map_or(State::Absent, |left| State::Text(strings.id(&left::describe(left))));
         let new =
             found.into_iter().map(|(path, left)| Difference::new(0, Topic::Left, Some(path), left.map(&mut state)));
-        all.extend(new.map(|one| one.unless_lost(lost)));
+        all.extend(new.map(|one| Difference { unknown, ..one }));
     }
 
     /// Removes files that differ only in process ids and random names.

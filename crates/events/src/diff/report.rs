@@ -28,8 +28,8 @@ const NAMED: usize = 3;
 /// The key by which differences share a line.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
-    /// The kind, the side that may have lost the events, and whether only one side has the subjects.
-    Unknown(&'static str, Side, bool),
+    /// The kind, the side that may have lost the events, and the side that alone has the subjects.
+    Unknown(&'static str, Side, Option<Side>),
     Known {
         topic: Topic,
         rank: Rank,
@@ -152,7 +152,7 @@ impl Maker<'_> {
     fn key(&self, one: &Difference) -> Key {
         let row = one.topic.row();
         if let Some(side) = one.unknown.filter(|_| is_merged(one)) {
-            return Key::Unknown(row.word, side, one.only().is_some());
+            return Key::Unknown(row.word, side, one.only());
         }
         let states = match row.shares {
             // Only which run has more.
@@ -261,8 +261,9 @@ impl Maker<'_> {
         line.text = match first.topic {
             Topic::Unrecorded(_) => format!("{kind} events: not recorded in {}", side.name()).into_bytes(),
             _ => {
-                let few = if group.members == 1 { join(&[b", by ", &line.process]) } else { Vec::new() };
-                let seen = first.only().map_or(String::new(), |_| format!(", seen only in {}", side.other().name()));
+                let by = group.members == 1 && !line.process.is_empty();
+                let few = if by { join(&[b", by ", &line.process]) } else { Vec::new() };
+                let seen = first.only().map_or(String::new(), |only| format!(", seen only in {}", only.name()));
                 let count = counted(group.members as u64, ["difference", "differences"]);
                 let why = format!("{seen}: {} {}", side.name(), reason(self.comparison.gaps[side as usize]));
                 join(&[format!("{count} of kind {kind}").as_bytes(), &few, why.as_bytes()])
