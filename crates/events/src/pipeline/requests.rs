@@ -14,7 +14,7 @@ use crate::event::open;
 use crate::frame::host::Counters;
 use crate::frame::{Batch, FrameRef};
 use foldhash::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use tracetui_shared::header::{FrameHeader, VERSION, flag};
 use tracetui_shared::id::Tgid;
 use tracetui_shared::kind::{Kind, Slot};
@@ -88,17 +88,16 @@ impl Requests {
         }
     }
 
-    /// Passes the waiting requests to `out`, oldest first, each with its number; then the ends of their processes, as
-    /// exits without a record.
+    /// Passes the waiting requests to `out`, oldest first, each with its number. The end of its process follows it, as an exit without
+    /// a record: a later request with the same process has not ended.
     pub(super) fn write_state(&self, mut out: impl FnMut(u64, FrameHeader, &[u8])) {
         for (number, request) in &self.waiting {
             let part = RequestPart { request: request.address, place: request.place };
             out(*number, request.header, &[request.record.as_bytes(), part.as_bytes(), &request.path].concat());
-        }
-        let ended = self.waiting.values().filter_map(|request| Some((request.ended?, process_of(&request.header))));
-        for (time, (tgid, start)) in BTreeSet::from_iter(ended) {
-            let (kind, slot) = (Kind::Exit as u16, Slot::Exit as u16);
-            out(0, FrameHeader { kind, slot, version: VERSION, time, tgid, start, ..FrameHeader::default() }, &[]);
+            if let Some(time) = request.ended {
+                let (kind, slot, (tgid, start)) = (Kind::Exit as u16, Slot::Exit as u16, process_of(&request.header));
+                out(0, FrameHeader { kind, slot, version: VERSION, time, tgid, start, ..FrameHeader::default() }, &[]);
+            }
         }
     }
 
