@@ -30,7 +30,7 @@ use tracetui_events::text::time::{Moment, Zone};
 use tracetui_events::text::{self, Charset, is_hostile};
 use tracetui_events::why::{access, image};
 use tracetui_host::background::Pieces;
-use tracetui_host::{btf, kallsyms, ksymbols, machine, mounts, procfs, users};
+use tracetui_host::{btf, kallsyms, ksymbols, machine, mounts, printed_symbols, procfs, users};
 use tracetui_inspect as bpf;
 use tracetui_live::inspector::Received;
 use tracetui_live::{attach, attach_names};
@@ -461,6 +461,7 @@ pub fn host(bytes: &[u8]) {
         b'l' => _ = (bpf::testing::interfaces(bytes), bpf::testing::sockets(bytes)),
         b'r' => _ = ksymbols::decode(bytes, 0),
         b'i' => _ = image::image(bytes),
+        b'n' => _ = printed_symbols::parse(bytes),
         b'a' => {
             let rights = access::Rights { acl: access::acl(bytes), mode: 0o640, uid: 1, gid: 2 };
             let who = |groups| access::Credentials { uid: 5, gid: 6, groups, capabilities: Some(0), mapped: None };

@@ -19,6 +19,7 @@ pub mod maps;
 pub mod mmap;
 pub mod mounts;
 pub mod own_id;
+pub mod printed_symbols;
 pub mod priority;
 pub mod privilege;
 pub mod procfs;

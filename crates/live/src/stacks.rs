@@ -11,6 +11,7 @@ use tracetui_events::limits;
 use tracetui_events::symbols::{ImageChange, Snapshot, Symbols, Table, Unavailable};
 use tracetui_host::clock;
 use tracetui_host::kallsyms::{self, Module, SymbolReader};
+use tracetui_host::printed_symbols::Namer;
 use tracetui_shared::header::flag;
 use tracetui_shared::id::KernelAddr;
 use tracetui_shared::kind::Kind;
@@ -22,7 +23,9 @@ pub(super) struct StackNames {
     symbols: Symbols,
     /// `None` if no thread can be started: then addresses have no names.
     reader: Option<SymbolReader>,
-    /// Why there are no names.
+    /// Asks the kernel for names. Used if the kernel hides its symbols.
+    namer: Option<Namer>,
+    /// Why there are no names: the kernel cannot be asked either.
     pub(super) unnamed: Option<Unavailable>,
     /// Whether the symbols were read, or cannot be read.
     pub(super) known: bool,
@@ -44,7 +47,11 @@ impl StackNames {
     pub(super) fn wait(&mut self) -> Result<&Table, Unavailable> {
         self.hurry();
         let read = self.reader.as_ref().map_or(Err(Unavailable::NotRead), SymbolReader::wait);
-        self.unnamed = read.as_ref().err().copied();
+        if let Err(why) = &read {
+            // Before 5.13, no program can ask the kernel for names.
+            self.namer = Namer::load().ok();
+            self.unnamed = self.namer.is_none().then_some(*why);
+        }
         self.take_snapshot(read);
         self.symbols.table()
     }
@@ -117,7 +124,8 @@ impl StackNames {
         if self.addresses.get(&address).is_some_and(|from| *from <= at) {
             return;
         }
-        let symbol = self.symbols.find(KernelAddr(address), at);
+        let known = self.symbols.find(KernelAddr(address), at);
+        let symbol = known.or_else(|| self.ask(KernelAddr(address), at));
         if let Some(current) = &symbol {
             if self.addresses.len() >= limits::STACK_ADDRESSES {
                 self.addresses.clear();
@@ -125,5 +133,12 @@ impl StackNames {
             self.addresses.insert(address, current.from);
         }
         found.extend(self.sent.correct(address, at, symbol.as_ref()));
+    }
+
+    /// The kernel's answer, if it hides its symbols. `None` if a program that was loaded since then has the address.
+    fn ask(&self, address: KernelAddr, at: BootNanos) -> Option<KernelSymbol> {
+        let namer = self.namer.as_ref().filter(|_| self.symbols.table().is_err())?;
+        let named = namer.name(address, at)?;
+        self.symbols.find(address, clock::now_boot()).is_none().then_some(named)
     }
 }

@@ -17,6 +17,7 @@ use tracetui_events::text::paint::{Look, Paint};
 use tracetui_events::text::{json, without_codes};
 use tracetui_host::confine::{Enforced, trial};
 use tracetui_host::machine::{Lockdown, Machine, capability_names};
+use tracetui_host::printed_symbols::Namer;
 use tracetui_host::privilege::{self, Cause, Severity};
 use tracetui_live::{LiveOptions, ProbeStatus, StartError};
 use tracetui_shared::capture::test;
@@ -38,8 +39,15 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
     let btf = args.btf.file.as_deref();
     let mut causes = privilege::verdict(machine, btf.is_some());
     causes.extend(foreign_btf(btf));
-    let mut report =
-        Report { machine, causes, probes: Vec::new(), seen: None, trial: None, paint: messages::paint(args.color) };
+    let mut report = Report {
+        machine,
+        names_addresses: machine.kptr_restrict == Some(2) && Namer::load().is_ok(),
+        causes,
+        probes: Vec::new(),
+        seen: None,
+        trial: None,
+        paint: messages::paint(args.color),
+    };
     if privilege::is_fatal(&report.causes) {
         return report;
     }
@@ -79,6 +87,8 @@ fn examine<'a>(machine: &'a Machine, args: &cli::Doctor) -> Report<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report<'a> {
     pub machine: &'a Machine,
+    /// Whether the kernel can be asked for the name of an address (`bpf_snprintf`, 5.13+).
+    pub names_addresses: bool,
     pub causes: Vec<Cause>,
     /// The probes, in the order in which they were tried.
     pub probes: Vec<Probe>,
@@ -121,10 +131,8 @@ impl Report<'_> {
         writeln!(out, "lockdown      {}", lockdown.map_or("unknown", Lockdown::name))?;
         writeln!(out, "capabilities  {}", self::capabilities(*capabilities))?;
         if *kptr_restrict == Some(2) {
-            writeln!(
-                out,
-                "addresses     hidden even from root (kernel.kptr_restrict=2); stacks have no function names"
-            )?;
+            let names = if self.names_addresses { "function names from the kernel" } else { "no function names" };
+            writeln!(out, "addresses     hidden even from root (kernel.kptr_restrict=2); stacks have {names}")?;
         }
         if let Some((Enforced { writes, calls }, user)) = self.trial {
             let calls = match calls {

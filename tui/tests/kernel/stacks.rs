@@ -74,3 +74,30 @@ fn stacks_are_only_of_what_was_asked_for() {
         assert!(all.iter().filter(|event| event["kind"] == "exec").all(|event| event.get("stack").is_none()));
     }
 }
+
+/// Without CAP_SYSLOG /proc/kallsyms has no addresses. The kernel itself names them then, and never from zero.
+#[test]
+fn the_kernel_names_what_it_does_not_list() {
+    let dir = Dir::alone();
+    if release() < (5, 13) {
+        return not_checked("names from the kernel: before 5.13 it cannot be asked");
+    }
+    let file = dir.at("hidden.ttr");
+    let file = file.as_str();
+    let args =
+        ["print", "--format", "json", "--kind", "exec,exit", "--stack", "exec,exit", "-w", file, "--", "/bin/true"];
+    const CAP_SYSLOG: u64 = 34;
+    let drops = [libc::PR_CAPBSET_DROP as u64, CAP_SYSLOG];
+    let change = |command: &mut Command| sys::before_exec(command, move || sys::done(call(libc::SYS_prctl, &drops)));
+    let Some(live) = traced(&args, change) else { return };
+    let all = events(&live.stdout);
+    let exit = all.iter().find(|event| event["kind"] == "exit").expect("an exit");
+    assert!(names(exit).iter().any(|name| name == "do_exit"), "{exit}");
+    let calls = exit["stack"].as_array().into_iter().flatten();
+    let sound = |call: &Value| match (call["offset"].as_u64(), call["size"].as_u64()) {
+        (Some(offset), Some(size)) => offset <= size && size < 1 << 20,
+        _ => call["symbol"].is_null(),
+    };
+    assert!(calls.clone().count() > 2 && calls.clone().all(sound), "{exit}");
+    assert!(read(&["print", file, "--format", "json"]).stdout == live.stdout);
+}

@@ -38,6 +38,7 @@ fn report_on(lockdown: Option<Lockdown>, capabilities: Option<CapabilitySet>, pr
     let machine = Machine { uname, lockdown, capabilities, kptr_restrict: Some(2), ..Machine::read() };
     Report {
         machine: Box::leak(Box::new(machine)),
+        names_addresses: true,
         causes: Vec::new(),
         probes: probes.to_vec(),
         seen: None,
@@ -60,7 +61,7 @@ fn a_line_a_probe_with_its_reasons_below() {
 kernel        6.12.1-amd64 x86_64
 lockdown      integrity
 capabilities  CAP_PERFMON CAP_BPF
-addresses     hidden even from root (kernel.kptr_restrict=2); stacks have no function names
+addresses     hidden even from root (kernel.kptr_restrict=2); stacks have function names from the kernel
 
 cannot trace: missing CAP_BPF: cannot load BPF programs
     remedy:  run as root: sudo tracetui
