@@ -449,6 +449,15 @@ fn a_state_among_the_frames_is_passed_over() {
     assert_eq!(fold_all(&with_state), fold_all(&batches));
 }
 
+#[test]
+fn a_state_has_the_program_of_a_detached_link() {
+    let detach = Happens::Attaches { pid: 1, id: 1, link: 1, gone: true, place: 0 };
+    let same_place = Happens::Attached { key: 0, id: 1, link: 0, news: true, gone: false };
+    let mut story = Story::filtered(false, false, "");
+    [detach, Happens::Batch, same_place].iter().for_each(|happens| story.add(happens));
+    check(&story.end(), 1);
+}
+
 proptest! {
     #[test]
     fn a_state_and_the_rest_make_what_all_makes(

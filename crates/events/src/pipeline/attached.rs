@@ -163,9 +163,11 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// Keeps the event of an end. It names the program, also that of a link.
     fn set_end(&mut self, place: &Place, end: &[u8]) {
         if let Some(known) = self.places.get_mut(place) {
             self.bytes = self.bytes - known.end.len() + end.len();
+            known.program = Bpf::decode(end).map_or(known.program, |end| ProgId(end.record().prog_id));
             known.end = end.into();
         }
     }
@@ -207,10 +209,9 @@ impl Attached {
     }
 
     /// Records that a call attached a program. Returns how many did not fit.
-    pub(super) fn begin(&mut self, place: &Place, program: ProgId, time: BootNanos, end: &[u8]) -> u64 {
-        let Some(known) = self.entry(place, program) else { return 1 };
-        known.open = known.open.saturating_add(1);
-        (known.called, known.time, known.program) = (true, time, program);
+    pub(super) fn begin(&mut self, place: &Place, time: BootNanos, end: &[u8]) -> u64 {
+        let Some(known) = self.entry(place, place.program) else { return 1 };
+        (known.open, known.called, known.time) = (known.open.saturating_add(1), true, time);
         self.set_end(place, end);
         0
     }
@@ -390,11 +391,8 @@ impl Attached {
 
     pub(super) fn restore(&mut self, header: &FrameHeader, end: &[u8]) {
         let place = Place::of(end);
-        let program = Bpf::decode(end).map_or(place.program, |end| ProgId(end.record().prog_id));
-        let Some(known) = self.entry(&place, program) else { return };
-        let was_listed = header.seq != 0;
-        let before = std::mem::take(known);
-        *known = Known { open: header.cpu, called: true, time: header.time, program, was_listed, ..before };
+        let Some(known) = self.entry(&place, place.program) else { return };
+        (known.open, known.called, known.time, known.was_listed) = (header.cpu, true, header.time, header.seq != 0);
         self.set_end(&place, end);
     }
 

@@ -175,7 +175,7 @@ impl ProgramReports {
             let facts = world.bpf.attachments_of(program).find(|facts| Place::of_facts(facts) == shown);
             facts.map(|facts| facts.key).into_iter().for_each(|key| world.bpf.end_attachment(key, time));
         }
-        world.bpf.left_out += self.attached.begin(&place, program, time, &end);
+        world.bpf.left_out += self.attached.begin(&place, time, &end);
     }
 
     /// Handles a call that ended an attachment. Returns its event with what is known of that: the place of a link, which the kernel's link
@@ -272,7 +272,7 @@ impl ProgramReports {
                 self.attached.confirm(&place, time, &end);
                 continue;
             }
-            world.bpf.left_out += self.attached.begin(&place, facts.program, time, &end);
+            world.bpf.left_out += self.attached.begin(&place, time, &end);
             made.push(header, &begin);
         }
     }
