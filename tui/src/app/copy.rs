@@ -93,33 +93,36 @@ pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
             } else {
                 exe.extend_from_slice(exec.filename);
             }
-            shell_words(exec.argv, &exe).map(|command| command + &redirections(exec))
+            shell_words(exec.argv, &exe).map(|command| command + &redirections(exec, opened).concat())
         }
         _ => command_of(seen.process?),
     }
 }
 
-/// The redirections of a program's descriptors, each after a space.
-fn redirections(exec: &Exec<'_>) -> String {
-    let (mut out, mut redirected) = (String::new(), [false; STDIO]);
-    for number in 0..STDIO {
-        let Some(of) = exec.descriptor(number) else { continue };
+/// The redirections of a program's descriptors, each after a space: what `word` returns for a number and its file.
+pub(crate) fn redirections(exec: &Exec<'_>, word: fn(usize, &Descriptor<'_>) -> Option<String>) -> Vec<String> {
+    let mut redirected = [false; STDIO];
+    let standard = (0..STDIO).filter_map(|number| {
+        let of = exec.descriptor(number)?;
         let again = of.same.filter(|same| redirected[*same]);
-        let word = match (of.kind(), again, opened(number, &of)) {
+        let word = match (of.kind(), again, word(number, &of)) {
             (Type::Closed, ..) => format!("{}&-", ["<", ">", "2>"][number]),
             (_, Some(same), _) => format!("{}>&{same}", if number == 1 { String::new() } else { number.to_string() }),
             (_, None, Some(word)) if of.same.is_none() => word,
-            _ => continue,
+            _ => return None,
         };
         redirected[number] = true;
-        out.push(' ');
-        out.push_str(&word);
-    }
-    for word in exec.fds.each().filter_map(|(number, of)| opened(number, &of)) {
-        out.push(' ');
-        out.push_str(&word);
-    }
-    out
+        Some(word)
+    });
+    let others = exec.fds.each().filter_map(|(number, of)| word(number, &of));
+    standard.chain(others).map(|word| format!(" {word}")).collect()
+}
+
+/// The redirection that opens the file of a descriptor, or its operator and the peer of a socket.
+pub(crate) fn leads_to(number: usize, of: &Descriptor<'_>) -> Option<String> {
+    let unix = || of.unix_peer().map(|(sort, address)| shell::word(&[sort.as_bytes(), b":", address].concat()));
+    let peer = || of.peer().map(|peer| peer.to_string()).or_else(unix);
+    opened(number, of).or_else(|| peer().map(|peer| of.operator(number) + &peer))
 }
 
 /// The redirection that opens the file of a descriptor, if its path leads there. Terminals, sockets and pipes without a name have none.
@@ -193,7 +196,7 @@ mod tests {
         let of = |stdio, files| {
             let made = payload::Exec { argv: b"x\0", ..payload::Exec::default() };
             let payload = made.with(ExecRecord::default(), stdio, files);
-            redirections(&Exec::decode(&payload).expect("an exec"))
+            redirections(&Exec::decode(&payload).expect("an exec"), leads_to).concat()
         };
         let (read, write, append) = (libc::O_RDONLY, libc::O_WRONLY, libc::O_WRONLY | libc::O_APPEND);
         let file = |flags| opened(FILE, flags);
@@ -209,9 +212,9 @@ mod tests {
         let socket = opened(libc::S_IFSOCK, libc::O_RDWR);
         let (family, port) = (libc::AF_INET as u16, 4444);
         let remote = Stdio { family, port, address: [10; 16], ..socket };
-        assert_eq!(of([remote, state(stdio::SAME), state(stdio::SAME)], [b""; 3]), "");
+        assert_eq!(of([remote, state(stdio::SAME), state(stdio::SAME)], [b""; 3]), " <>10.10.10.10:4444 >&0 2>&0");
         let local = Stdio { family: libc::AF_UNIX as u16, ..socket };
-        assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), "");
+        assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b'");
         assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
         assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
         assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");

@@ -306,6 +306,8 @@ signs! {
     dot "·" "-",
     /// Between a process and its child.
     arrow " › " " > ",
+    /// Between a process and the one that reads its stdout.
+    pipe " ┃ " " | ",
     /// Between a process and its parent.
     back "  ‹ " "  < ",
     /// Between a number and what it is of.

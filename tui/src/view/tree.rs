@@ -27,8 +27,8 @@ use tracetui_shared::record::exit::Cost;
 /// The cells that a remark leaves to the command, or half of the room.
 const COMMAND: usize = 12;
 
-/// The fewest cells for the programs of folded descendants.
-const BELOW: usize = 6;
+/// The fewest cells for the programs of folded descendants, redirections and the next process of a pipeline.
+const BESIDE: usize = 6;
 
 /// The columns of a tree of this width with their cells. The command takes the rest.
 fn columns_of(width: u16, pid: usize, chosen: Option<&[&str]>) -> Vec<(Column, usize)> {
@@ -113,8 +113,11 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     // The least important parts are shown only if nothing is cut for them.
     let left = |remarks: &[Piece]| room.saturating_sub(whole + width_of(remarks) + 2);
     let below = if row.folded { below(row, app, theme) } else { String::new() };
-    if left(&remarks) >= BELOW && !below.is_empty() {
-        remarks.insert(0, Piece::new(text::cut(below.trim_start(), left(&remarks), theme.charset), theme.quiet()));
+    let joined = columns::joined(&app.views.tree, seen, app.store(), theme.pipe());
+    let joined = text::value_in(joined.trim_ascii_start(), theme.charset, 4096);
+    let (beside, rest) = (format!("{below}  {joined}"), left(&remarks));
+    if !beside.trim().is_empty() && text::width(beside.trim()).min(BESIDE) <= rest {
+        remarks.insert(0, Piece::new(text::cut_middle(beside.trim(), rest, theme.charset), theme.quiet()));
     }
     remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));

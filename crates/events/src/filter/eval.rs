@@ -509,7 +509,8 @@ fn duration(test: &Test) -> Result<i128, FilterError> {
 
 /// `=` on a text. If the possible texts are a closed set, any other text is refused.
 fn text_equals(test: &Test) -> Result<Check, FilterError> {
-    let glob = Glob::new(&test.value).map_err(|why| at_value(test, format!("invalid glob: {why}")))?;
+    let value = name_of_number(test).map_or(&*test.value, str::as_bytes);
+    let glob = Glob::new(value).map_err(|why| at_value(test, format!("invalid glob: {why}")))?;
     if let Some(set) = closed_set(&test.field)
         && !set.iter().any(|word| glob.matches(word.as_bytes()))
     {
@@ -522,6 +523,16 @@ fn text_equals(test: &Test) -> Result<Check, FilterError> {
             .hint("the kernel truncates longer names; shorten it and add `*`, or use process="));
     }
     Ok(Check::Glob(glob))
+}
+
+/// The name of an error or a signal that is given by its number. The number of an error may be negative.
+fn name_of_number(test: &Test) -> Option<&'static str> {
+    let number: i32 = str::from_utf8(&test.value).ok()?.parse().ok()?;
+    match test.field.as_str() {
+        "err" => names::err(number.checked_abs()?.checked_neg()?).filter(|name| *name != "EUNKNOWN"),
+        "signal" => names::signal(number.try_into().ok()?),
+        _ => None,
+    }
 }
 
 /// `=` on an address: a prefix, or a glob on its text.

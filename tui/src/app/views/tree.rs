@@ -7,6 +7,7 @@ pub(crate) mod ended;
 pub(crate) mod gantt;
 mod node;
 mod nodes;
+mod pipelines;
 mod usage;
 
 use super::state::{Context, Moment, Rows, ViewState, motion};

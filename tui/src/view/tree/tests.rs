@@ -479,3 +479,90 @@ fn the_tree_shows_and_sorts_by_what_processes_used() {
     let effects = keys(&mut app, "1").update(Input::Tick(Tick { now: Duration::from_secs(5), usage: None }));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Measure(_))), "nobody looks at it");
 }
+
+/// The number of a file instead of a pipe.
+const FILE: u64 = u64::MAX;
+
+/// A program between two pipes; 0 is the terminal.
+fn piped(made: &mut Maker, parent: (u32, &str), pid: u32, argv: &[&str], pipes: [u64; 2]) {
+    use tracetui_events::synthetic::payload::Exec;
+    use tracetui_shared::kind::Slot;
+    use tracetui_shared::record::exec::{Stdio, stdio};
+    use tracetui_shared::record::mark;
+    let of = |ino: u64| Stdio {
+        state: stdio::OPEN,
+        mode: match ino {
+            0 => libc::S_IFCHR,
+            FILE => libc::S_IFREG,
+            _ => libc::S_IFIFO,
+        } as u16,
+        flags: if ino == FILE { libc::O_WRONLY as u16 } else { 0 },
+        device: 136 << 20,
+        ino,
+        names_marks: if [0, FILE].contains(&ino) { 0 } else { mark::PSEUDO },
+        ..Stdio::default()
+    };
+    made.fork(parent.0, parent.1, pid);
+    made.like.ppid.0 = parent.0;
+    let area: Vec<u8> = argv.iter().flat_map(|arg| [arg.as_bytes(), b"\0"].concat()).collect();
+    let tty: &[u8] = b"3\0pts\0dev\0";
+    let files = pipes.map(|ino| match ino {
+        0 => tty,
+        FILE => b"log\0tmp\0",
+        _ => b"",
+    });
+    let exec = Exec { filename: argv[0].as_bytes(), argv: &area, ..Exec::default() };
+    let stdio = [of(pipes[0]), of(pipes[1]), of(0)];
+    let record = ExecRecord { argc: argv.len() as u32, ..ExecRecord::default() };
+    made.event(Slot::Exec, pid, argv[0], &exec.with(record, stdio, [files[0], files[1], tty]));
+}
+
+#[test]
+fn a_pipeline_is_joined_at_its_pipes() {
+    let mut made = Maker::default();
+    made.like.ppid.0 = 1;
+    made.exec(100, "bash", &["bash"], 0);
+    piped(&mut made, (100, "bash"), 101, &["make", "-j8"], [0, 7]);
+    // It inherits the pipe.
+    piped(&mut made, (101, "make"), 102, &["cc"], [0, 7]);
+    made.like.ppid.0 = 100;
+    piped(&mut made, (100, "bash"), 103, &["grep", "error"], [7, 8]);
+    piped(&mut made, (100, "bash"), 104, &["tee", "build.log"], [8, 0]);
+    // Nobody known reads it.
+    piped(&mut made, (100, "bash"), 105, &["yes"], [0, 9]);
+    let mut app = tree(80, 24, &mut made);
+    let want = [
+        "▾ bash  (parent unknown)",
+        "▾ make -j8  ┃ grep error",
+        " cc",
+        "grep error  ┃ tee build.log",
+        " tee build.log",
+        " yes",
+    ];
+    let ends = |rows: &[String], want: &[&str]| rows.iter().zip(want).all(|(row, want)| row.ends_with(want));
+    assert!(ends(&rows(&mut app), &want), "{:#?}", rows(&mut app));
+    let line = testing::copied(press(keys(&mut app, "ggj"), 'y')).unwrap_or_default();
+    assert!(line.ends_with(" make -j8 ┃ grep error"), "{line}");
+    // The reader executes another program with the terminal as its stdin.
+    made.exec(103, "grep", &["grep"], 0);
+    assert!(rows(feed(&mut app, &mut made))[1].ends_with("make -j8"), "{:#?}", rows(&mut app));
+    // A redirection is shown where it was made.
+    let mut made = Maker::default();
+    made.like.ppid.0 = 1;
+    made.exec(100, "bash", &["bash"], 0);
+    piped(&mut made, (100, "bash"), 101, &["make"], [0, FILE]);
+    // It inherits the file.
+    piped(&mut made, (101, "make"), 102, &["cc"], [0, FILE]);
+    // So does this one, with another input.
+    piped(&mut made, (101, "make"), 103, &["sed"], [FILE, FILE]);
+    // This one has it from a subshell.
+    made.fork(101, "make", 104);
+    piped(&mut made, (104, "make"), 105, &["ld"], [0, FILE]);
+    let mut app = tree(80, 24, &mut made);
+    let want =
+        ["bash  (parent unknown)", "  ▾ make  >/tmp/log", "  cc", "  sed  0>/tmp/log >/tmp/log", "(forked)", "  ld"];
+    assert!(ends(&rows(&mut app), &want), "{:#?}", rows(&mut app));
+    let copied = |app: &mut App, key| testing::copied(press(app, key)).unwrap_or_default();
+    assert_eq!(copied(keys(&mut app, "ggj"), 'Y'), "make >/tmp/log");
+    assert!(copied(&mut app, 'y').ends_with(" make >/tmp/log"));
+}

@@ -6,6 +6,7 @@ use tracetui_events::event::Payload;
 use tracetui_events::event::exit::{Ended, Exit};
 use tracetui_events::event::parts::{Parts, Role};
 use tracetui_events::event::process::Origin;
+use tracetui_events::store::Store;
 use tracetui_events::text::command::{Arguments, Named, named};
 use tracetui_events::text::shell;
 use tracetui_events::text::time::short_duration;
@@ -47,7 +48,17 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
     out.command(&named(&shell::args(&image.argv).collect::<Vec<_>>(), &image.exe), usize::MAX);
 }
 
-/// A row as one line, for copying and searching: process id, state, lifetime, command, what went wrong.
+/// What follows the command, after a space: the redirections, then `bar` and the next process of the pipeline.
+pub(crate) fn joined(tree: &Tree, seen: &Seen<'_>, store: &Store, bar: &str) -> Vec<u8> {
+    let mut out = tree.redirected(seen, store).into_bytes();
+    if let Some(next) = tree.next_in_pipeline(seen, store) {
+        out.extend_from_slice(bar.as_bytes());
+        command(&next, &mut out);
+    }
+    out
+}
+
+/// A row as one line, for copying and searching: process id, state, lifetime, command, where it leads, what went wrong.
 pub(crate) fn line(tree: &Tree, seen: &Seen<'_>, context: &Context<'_>) -> Vec<u8> {
     let mut out = seen.process.key.tgid.0.to_string().into_bytes();
     out.push(b' ');
@@ -56,6 +67,7 @@ pub(crate) fn line(tree: &Tree, seen: &Seen<'_>, context: &Context<'_>) -> Vec<u
     short_duration(tree.lived(seen), &mut out);
     out.push(b' ');
     command(seen, &mut out);
+    out.extend(joined(tree, seen, context.store, " ┃ "));
     if let Some(([words, _], _)) = tree.remark(seen, context.store) {
         out.push(b' ');
         out.extend_from_slice(&words);

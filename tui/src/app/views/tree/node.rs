@@ -131,6 +131,7 @@ const NODE: usize = 2 * size_of::<(ProcessKey, Node)>()
     + 2 * size_of::<(Tgid, ProcessKey)>()
     + 7 * size_of::<ProcessKey>()
     + 2 * size_of::<(ProcessKey, Counts)>()
+    + 2 * size_of::<(u64, ProcessKey)>()
     + 256
     + 2 * size_of::<Process>();
 

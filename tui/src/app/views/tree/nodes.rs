@@ -3,6 +3,7 @@
 //! Counts are current. The counts of an earlier moment are the current ones minus the kept events since then ([`Travel`]).
 
 use super::node::{Counts, End, FailedExec, Node, Seen, Work};
+use super::pipelines::pipe;
 use crate::app::input::Measurement;
 use crate::app::views::event_list::Job;
 use crate::app::views::state::Moment;
@@ -62,6 +63,8 @@ pub(crate) struct Nodes {
     added: u32,
     /// The latest process with each id.
     current: HashMap<Tgid, ProcessKey>,
+    /// The first process executed with each pipe as its stdin, by the inode. Others inherit the pipe.
+    pub(super) readers: HashMap<u64, ProcessKey>,
     /// Ended processes, oldest first: those without a failure, then the others.
     ended: [VecDeque<ProcessKey>; 2],
     bytes: usize,
@@ -159,7 +162,14 @@ impl Nodes {
                 };
                 self.changed(key, |node| node.failed_exec = Some(tried));
             }
-            Body::Exec(_) => {
+            Body::Exec(exec) => {
+                if let Some(pipe) = pipe(exec, 0) {
+                    // Older processes are then no longer joined.
+                    if self.readers.len() >= limits::TREE_PROCESSES {
+                        self.readers.clear();
+                    }
+                    self.readers.entry(pipe).or_insert(key);
+                }
                 let session = session::of(seen);
                 let on_terminal = session.is_none_or(|session| session::tty(session).is_some());
                 let session = session.filter(|session| session.known & known::ID != 0).map(|session| session.id);
