@@ -14,6 +14,8 @@ impl Root {
         let root = Scratch::new(name);
         let dpkg = root.join("var/lib/dpkg");
         fs::create_dir_all(dpkg.join("info")).expect("a directory");
+        fs::create_dir_all(root.join("etc")).expect("a directory");
+        fs::write(root.join("etc/os-release"), "ID=debian\n").expect("written");
         let status = "Package: cpp\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4:1-2\n\n\
             Package: a\x1b]0;b\x07\nStatus: install ok installed\nArchitecture: all\nVersion: 1\x1b[31m\n";
         fs::write(dpkg.join("status"), status).expect("written");
@@ -55,7 +57,9 @@ fn the_files_of_a_run_have_their_packages() {
     let lines = root.files(&["--format", "json"]);
     let files: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |path: &str| files.iter().find(|file| file["path"] == path).expect("used");
-    let package = serde_json::json!({ "name": "cpp", "version": "4:1-2", "arch": "amd64" });
+    let package = serde_json::json!({
+        "name": "cpp", "version": "4:1-2", "arch": "amd64", "purl": "pkg:deb/debian/cpp@4:1-2?arch=amd64"
+    });
     assert_eq!((&of(&cc1)["executed"], &of(&cc1)["package"]), (&true.into(), &package));
     let mut others = files.iter().filter(|file| ![&cc1[..], &make].contains(&file["path"].as_str().expect("text")));
     assert!(others.all(|file| file["package"].is_null()));
@@ -79,6 +83,21 @@ fn the_files_of_a_run_have_their_packages() {
     let packages: Vec<Vec<&str>> = packages.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(packages[0], ["PACKAGE", "FILES", "READ", "WRITTEN"]);
     assert_eq!(packages.last().expect("a package")[..], ["cpp", "4:1-2", "1", "1", "0"]);
+}
+
+#[test]
+fn a_bill_of_materials_has_what_was_read_and_not_created() {
+    let root = Root::new("bill");
+    let bill: serde_json::Value = serde_json::from_str(&root.files(&["--format", "cyclonedx"])).expect("JSON");
+    let components = bill["components"].as_array().expect("a list");
+    let refs: std::collections::HashSet<_> =
+        components.iter().map(|one| one["bom-ref"].as_str().expect("text")).collect();
+    assert_eq!((&bill["bomFormat"], refs.len()), (&"CycloneDX".into(), components.len()));
+    assert_eq!(components[1]["purl"], "pkg:deb/debian/cpp@4:1-2?arch=amd64");
+    let files = root.files(&["--format", "json"]);
+    let files = files.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let created = files.filter(|file| file["created"] == true).map(|file| file["path"].clone()).collect::<Vec<_>>();
+    assert!(!created.is_empty() && components.iter().all(|one| !created.contains(&one["name"])));
 }
 
 #[test]

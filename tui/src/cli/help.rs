@@ -194,11 +194,12 @@ pub(super) const FILES: &str = concat!(
 Examples:
   tracetui files build.ttr --written
   tracetui files build.ttr --read --comm cc1 --packages
+  tracetui files build.ttr --format cyclonedx > build.cdx.json
 
 USE: r opened for reading, w for writing, x executed, c created; none of them:
 opened with O_PATH. A shared library or a script counts as read. COUNT:
 successful opens and execs. Packages are those that dpkg or rpm have installed
-now.
+now. cyclonedx: the packages, and other files that were read and not created.
 
 Exit status: 0 success, 1 failure or damage in a recording, 2 usage error.
 Reading recordings needs no privileges."

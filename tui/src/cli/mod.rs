@@ -358,11 +358,25 @@ pub struct Files {
     /// The file system that has the packages [default: /]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Output format: text or json (one object per line)
+    /// Read the files, and add the SHA-256 of those that are still the same; needs --format json or cyclonedx
+    #[arg(long, requires = "format")]
+    pub sha256: bool,
+    /// Output format: text, json (one object per line) or cyclonedx (a bill of materials)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
-    pub format: ReportFormat,
+    pub format: FilesFormat,
     #[command(flatten)]
     pub filters: FilterArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, ValueEnum)]
+pub enum FilesFormat {
+    /// A table.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+    /// A CycloneDX document.
+    Cyclonedx,
 }
 
 /// Whether a path stands for stdin or stdout.

@@ -1,6 +1,7 @@
 //! The identity of opened and executed files, compared with stat(2).
 
 use crate::prelude::*;
+use crate::recording::lines;
 use tracetui_events::text::time::rfc3339;
 
 fn shown(path: &str) -> Value {
@@ -46,4 +47,33 @@ fn opens_have_none_unless_it_is_asked_for() {
     let run = traced.stop_and_check();
     let opened = run.one("open", pid, |event| event["path"] == "/dev/null");
     assert_eq!(opened.get("file"), None, "{opened}");
+}
+
+#[test]
+fn a_file_that_is_still_the_same_has_a_checksum() {
+    let dir = Dir::alone();
+    let [same, changed, gone] = ["same", "changed", "gone"].map(|name| dir.at(name));
+    for path in [&same, &changed, &gone] {
+        fs::write(path, "abc").expect("room");
+    }
+    let file = dir.at("run.ttr");
+    let run = ["--identity", "on", "--kind", "exec,open", "--", "cat", &same, &changed, &gone];
+    let Some(_) = record(&file, &run, |_| {}) else { return };
+    // The same bytes, but at another time.
+    fs::write(&changed, "abc").expect("room");
+    fs::remove_file(&gone).expect("it is there");
+    let listed = lines(&read(&["files", &file, "--sha256", "--format", "json"]).stdout);
+    let of =
+        |path: &str| listed.iter().find(|line| line["path"] == path).unwrap_or_else(|| panic!("{path} in {listed:?}"));
+    // Of "abc" (FIPS 180-2, B.1).
+    let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!((&of(&same)["sha256"], of(&same).get("sha256_why")), (&json!(sum), None));
+    assert_eq!((&of(&changed)["sha256"], &of(&changed)["sha256_why"]), (&Value::Null, &json!("changed")));
+    assert_eq!(of(&gone)["sha256_why"], "gone");
+    assert_eq!(of(&same)["file"], shown(&same));
+    let bill = read(&["files", &file, "--sha256", "--format", "cyclonedx"]);
+    let bill: Value = serde_json::from_slice(&bill.stdout).expect("JSON");
+    let named = |component: &&Value| component["name"] == same.as_str();
+    let component = bill["components"].as_array().expect("a list").iter().find(named).expect("it was read");
+    assert_eq!(component["hashes"], json!([{"alg": "SHA-256", "content": sum}]));
 }

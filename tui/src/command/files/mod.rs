@@ -1,14 +1,16 @@
 //! `tracetui files`: the files that a recorded run used, and the packages that they belong to.
 
 mod packages;
+mod root;
 
 use super::messages::{charset, say};
 use super::print::recordings;
 use super::signals::{self, INTERRUPTED, Second, Signals};
-use crate::cli::{self, ReportFormat};
+use crate::cli::{self, FilesFormat};
 use anyhow::{Context, Result, bail};
 use foldhash::HashMap;
 use packages::Packages;
+use root::Root;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -22,7 +24,7 @@ use tracetui_events::filter::FilterOptions;
 use tracetui_events::limits;
 use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::Step;
-use tracetui_events::text::{counted, escaped, grouped, json, right, time, width};
+use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, time, width};
 use tracetui_host::machine::Uname;
 use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
@@ -55,6 +57,9 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
     let is_here = playback.recordings().iter().all(|recording| recording.start.host.name == here);
     let root = args.root.as_deref().unwrap_or("/".as_ref());
     let listed = used.listed(args, root)?;
+    if signals::asked_to_end() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     let root = root.display();
     match &listed.packages {
         Packages { manager: "", .. } => {
@@ -78,8 +83,9 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         ));
     }
     io::stdout().write_all(&match args.format {
-        ReportFormat::Text => listed.text(args.packages),
-        ReportFormat::Json => listed.json(args.packages),
+        FilesFormat::Text => listed.text(args.packages),
+        FilesFormat::Json => listed.json(args.packages),
+        FilesFormat::Cyclonedx => listed.cyclonedx(args.packages),
     })?;
     Ok(recordings::conclude(&playback))
 }
@@ -144,8 +150,9 @@ impl Used {
         };
         let files: Vec<_> = self.files.iter().filter(|(_, used)| selected(used)).collect();
         let wanted = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns == main).map(|((_, path), _)| &path[..]);
-        let packages = packages::of(root, &wanted.collect::<Vec<_>>())
-            .with_context(|| format!("cannot read the packages of {}", root.display()))?;
+        let failed = || format!("cannot read the packages of {}", root.display());
+        let root = Root::new(root).with_context(failed)?;
+        let packages = packages::of(&root, &wanted.collect::<Vec<_>>()).with_context(failed)?;
         let others = files.iter().filter(|((mnt_ns, _), _)| *mnt_ns != main).count() as u64;
         let is_directory = |key: &(NsInum, Box<[u8]>)| {
             let within = (key.0, [&key.1, &b"/"[..]].concat().into_boxed_slice());
@@ -156,8 +163,13 @@ impl Used {
                 .is_some_and(|((mnt_ns, path), _)| *mnt_ns == key.0 && path.starts_with(&within.1));
             has_files || key.0 == main && packages.directories.contains(&key.1[..])
         };
+        let sha256 = |mnt_ns: NsInum, path: &[u8], used: &Use| match &used.identity {
+            Some(identity) if mnt_ns == main && !is_virtual(path) => root.sha256(path, identity),
+            _ => Err("not_collected"),
+        };
         let files = files.into_iter().filter(|(key, _)| !is_directory(key)).map(|((mnt_ns, path), used)| Listing {
             path,
+            sha256: args.sha256.then(|| sha256(*mnt_ns, path, used)),
             used: *used,
             mnt_ns: *mnt_ns,
             package: packages.owners.get(&path[..]).copied().filter(|_| *mnt_ns == main),
@@ -173,6 +185,8 @@ struct Listing<'a> {
     mnt_ns: NsInum,
     /// The number of its package.
     package: Option<usize>,
+    /// If requested, the checksum or the reason why there is none.
+    sha256: Option<Result<String, &'static str>>,
 }
 
 #[derive(Debug)]
@@ -245,7 +259,8 @@ impl Listed<'_> {
 
     fn package_json(&self, number: Option<usize>) -> Option<Value> {
         let package = self.packages.packages.get(number?)?;
-        Some(json!({ "name": package.name, "version": package.version, "arch": package.arch }))
+        let purl = self.packages.url(package);
+        Some(json!({ "name": package.name, "version": package.version, "arch": package.arch, "purl": purl }))
     }
 
     fn file_json(&self, file: &Listing<'_>) -> Value {
@@ -259,6 +274,10 @@ impl Listed<'_> {
             line[key] = used.into();
         }
         (line["count"], line["file"]) = (count.into(), identity.as_ref().map_or(Value::Null, identity_json));
+        if let Some(sum) = &file.sha256 {
+            line["sha256"] = json!(sum.as_ref().ok());
+            sum.as_ref().err().into_iter().for_each(|why| line["sha256_why"] = json!(why));
+        }
         (line["mnt_ns"], line["package"]) = (file.mnt_ns.0.into(), json!(self.package_json(file.package)));
         line
     }
@@ -276,10 +295,47 @@ impl Listed<'_> {
         };
         lines.into_iter().flat_map(|line| (line + "\n").into_bytes()).collect()
     }
+
+    /// [CycloneDX](https://cyclonedx.org/docs/1.5/json/): the packages, and the files without one that were read or executed and not
+    /// created, except those below `/dev`, `/proc` and `/sys`.
+    fn cyclonedx(&self, packages: bool) -> Vec<u8> {
+        let library = |(number, sum): (Option<usize>, Sum)| {
+            let mut library = self.package_json(number)?;
+            let counts = [("files", sum.files), ("read", sum.read), ("written", sum.written)];
+            let property = |(name, count)| json!({ "name": format!("tracetui:{name}"), "value": format!("{count}") });
+            library.as_object_mut()?.remove("arch");
+            (library["type"], library["bom-ref"]) = ("library".into(), library["purl"].clone());
+            library["properties"] = counts.map(property).into();
+            Some(library)
+        };
+        let mut components: Vec<Value> = self.sums().into_iter().filter_map(library).collect();
+        let unowned = |file: &&Listing<'_>| {
+            let Use { read, executed, created, .. } = file.used;
+            !packages && file.package.is_none() && (read || executed) && !created && !is_virtual(file.path)
+        };
+        components.extend(self.files.iter().filter(unowned).map(|file| {
+            // Different bytes are different names.
+            let path = escaped(file.path, Charset::Utf8.reversible());
+            let hashes: Vec<_> =
+                file.sha256.iter().flatten().map(|sum| json!({ "alg": "SHA-256", "content": sum })).collect();
+            json!({ "type": "file", "bom-ref": format!("{}:{path}", file.mnt_ns.0), "name": path, "hashes": hashes })
+        }));
+        let tool = json!({ "type": "application", "name": "tracetui", "version": env!("CARGO_PKG_VERSION") });
+        let bill = json!({
+            "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+            "metadata": { "tools": { "components": [tool] } }, "components": components,
+        });
+        (json::ascii(&bill) + "\n").into_bytes()
+    }
 }
 
 /// The fields that `print` calls `file`.
 fn identity_json(file: &Identity) -> Value {
     let ctime = time::utc(file_identity::changed_ns(file).into());
     json!({ "dev": describe::device(file.device), "ino": file.ino, "size": file.size, "ctime": ctime })
+}
+
+/// Whether a path is below a directory whose files have no lasting contents.
+fn is_virtual(path: &[u8]) -> bool {
+    [&b"/dev/"[..], b"/proc/", b"/sys/"].iter().any(|dir| path.starts_with(dir))
 }

@@ -1,20 +1,12 @@
 //! The packages that installed files belong to: dpkg's by its files, rpm's by the program rpm.
 
+use super::root::{MOST, Root};
 use foldhash::{HashMap, HashSet};
 use memchr::memmem::find;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
-use rustix::io::Errno;
-use std::cell::Cell;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// The maximum size of all files of dpkg. The list of all packages has about 1 KB for each, and the lists of files of a
-/// large installation have 50 MiB. The limit of what rpm prints.
-const MOST: u64 = 256 << 20;
 
 /// The maximum number of installed packages. Two files are opened for each.
 const PACKAGES: usize = 250_000;
@@ -37,8 +29,10 @@ pub(super) struct Package {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packages {
-    /// `deb` or `rpm`.
+    /// The type in package URLs: `deb` or `rpm`.
     pub(super) manager: &'static str,
+    /// `ID` of os-release(5), such as `debian`.
+    system: String,
     pub(super) packages: Vec<Package>,
     pub(super) owners: Owners,
     /// The requested paths that are directories of packages.
@@ -47,44 +41,12 @@ pub(super) struct Packages {
     pub(super) unlisted: u64,
 }
 
-/// A file system whose symbolic links stay below its root.
-struct Root {
-    dir: OwnedFd,
-    /// How many bytes may still be read.
-    bytes_left: Cell<u64>,
-}
-
-impl Root {
-    /// A regular file; `None` if it does not exist.
-    fn read(&self, path: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
-        let (path, mut bytes) = (path.as_ref(), Vec::new());
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened =
-            openat2(&self.dir, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS);
-        let failed = |why: &str| io::Error::other(format!("/{}: {why}", path.display()));
-        let file = match opened {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            opened => opened.map_err(|error| failed(&io::Error::from(error).to_string()))?,
-        };
-        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-            return Err(failed("not a regular file"));
-        }
-        File::from(file).take(self.bytes_left.get() + 1).read_to_end(&mut bytes)?;
-        let left = self.bytes_left.get().checked_sub(bytes.len() as u64);
-        self.bytes_left.set(left.ok_or_else(|| failed("the files of dpkg are too large"))?);
-        Ok(Some(bytes))
-    }
-}
-
 /// The packages of the files `wanted`, by the databases below `root`. Without a database, [`Packages::manager`] is empty.
-/// Fails if `root` is no directory, or a database is there but cannot be read.
-pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
-    let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-    let dir = openat2(CWD, root, flags, Mode::empty(), ResolveFlags::empty())?;
-    let files = Root { dir, bytes_left: Cell::new(MOST) };
-    let mut found = Packages::default();
+/// Fails if a database is there but cannot be read.
+pub(super) fn of(root: &Root<'_>, wanted: &[&[u8]]) -> io::Result<Packages> {
+    let mut found = Packages { system: system(root)?, ..Packages::default() };
     let mut open: HashSet<&[u8]> = wanted.iter().copied().collect();
-    let is_merged = root.join("bin").is_symlink();
+    let is_merged = root.path.join("bin").is_symlink();
     let mut take = |path: &[u8]| {
         let may_have_moved = || is_merged && MERGED.iter().any(|dir| path.starts_with(dir));
         match open.take(path) {
@@ -92,12 +54,12 @@ pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
             file => file,
         }
     };
-    let Some(status) = files.read("var/lib/dpkg/status")? else {
-        rpm(root, &mut found, &mut take)?;
+    let Some(status) = root.read("var/lib/dpkg/status")? else {
+        rpm(root.path, &mut found, &mut take)?;
         return Ok(found);
     };
     found.manager = "deb";
-    let diverted = files.read("var/lib/dpkg/diversions")?.unwrap_or_default();
+    let diverted = root.read("var/lib/dpkg/diversions")?.unwrap_or_default();
     let diverted = diversions(&diverted);
     let installed = installed(&status);
     if installed.len() > PACKAGES {
@@ -106,7 +68,7 @@ pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
     for package in installed {
         let names = [format!("{}:{}.list", package.name, package.arch), format!("{}.list", package.name)];
         let mut lists =
-            names.iter().filter(|name| !name.contains('/')).map(|name| files.read(Path::new(INFO).join(name)));
+            names.iter().filter(|name| !name.contains('/')).map(|name| root.read(Path::new(INFO).join(name)));
         let list = lists.find_map(Result::transpose).transpose()?;
         found.unlisted += u64::from(list.is_none());
         let mut lines = list.as_deref().unwrap_or_default().split(|b| *b == b'\n').peekable();
@@ -125,6 +87,14 @@ pub(super) fn of(root: &Path, wanted: &[&[u8]]) -> io::Result<Packages> {
         found.packages.push(package);
     }
     Ok(found)
+}
+
+fn system(root: &Root<'_>) -> io::Result<String> {
+    let mut files = ["etc/os-release", "usr/lib/os-release"].into_iter().map(|file| root.read(file));
+    let text = files.find_map(Result::transpose).transpose()?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let id = text.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or("linux");
+    Ok(id.trim_matches(['"', '\'']).to_owned())
 }
 
 fn installed(status: &[u8]) -> Vec<Package> {
@@ -192,6 +162,23 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("rpm: {status}"))) }
 }
 
+impl Packages {
+    /// The [package URL](https://github.com/package-url/purl-spec): `pkg:deb/debian/libc6@2.36-9?arch=amd64`.
+    pub(super) fn url(&self, package: &Package) -> String {
+        let byte = |byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        let encoded = |text: &str| text.bytes().map(byte).collect::<String>();
+        let (version, epoch) = match package.version.split_once(':') {
+            Some((epoch, version)) if self.manager == "rpm" => (version, format!("&epoch={}", encoded(epoch))),
+            _ => (&package.version[..], String::new()),
+        };
+        let [system, name, version, arch] = [&self.system, &package.name, version, &package.arch].map(encoded);
+        format!("pkg:{}/{system}/{name}@{version}?arch={arch}{epoch}", self.manager)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +191,8 @@ mod tests {
         let info = root.join("var/lib/dpkg/info");
         fs::create_dir_all(&info).expect("a directory");
         fs::create_dir_all(root.join("usr/bin")).expect("a directory");
+        fs::create_dir_all(root.join("etc")).expect("a directory");
+        fs::write(root.join("etc/os-release"), "NAME=\"Debian\"\nID=debian\n").expect("written");
         std::os::unix::fs::symlink("usr/bin", root.join("bin")).expect("a link");
         let status = "Package: dash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 0.5+1\n\n\
             Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.36\n\n\
@@ -222,19 +211,14 @@ mod tests {
             b"/srv/x",
             b"/usr/bin/sh.distrib",
         ];
-        let found = of(&root, &wanted).expect("readable");
+        let found = of(&Root::new(&root).expect("a directory"), &wanted).expect("readable");
         let owner = |path: &[u8]| found.owners.get(path).map(|number| found.packages[*number].name.as_str());
         assert_eq!(wanted.map(owner), [None, Some("dash"), Some("dash"), Some("libc6"), None, None, Some("libc6")]);
         assert_eq!((found.directories.iter().collect::<Vec<_>>(), found.unlisted), (vec![&b"/usr/bin".to_vec()], 0));
         assert_eq!(diversions(b"/bin/sh\n/bin/sh.distrib\n").len(), 0);
-        // All files together are bounded.
-        let dir = Scratch::new("lists");
-        fs::write(dir.join("list"), [b'x'; 60]).expect("written");
-        std::os::unix::fs::symlink("list", dir.join("same")).expect("a link");
-        let root = Root { dir: File::open(&*dir).expect("a directory").into(), bytes_left: Cell::new(120) };
-        let read = |name: &str| root.read(name).map(|bytes| bytes.map_or(0, |bytes| bytes.len()));
-        let said = |error: io::Error| error.to_string();
-        assert_eq!(["list", "same", "none"].map(|name| read(name).map_err(said)), [Ok(60), Ok(60), Ok(0)]);
-        assert_eq!(read("list").map_err(said), Err("/list: the files of dpkg are too large".to_owned()));
+        assert_eq!(found.url(&found.packages[1]), "pkg:deb/debian/libc6@1:2.36?arch=amd64");
+        assert_eq!(found.url(&found.packages[0]), "pkg:deb/debian/dash@0.5%2B1?arch=amd64");
+        let found = Packages { manager: "rpm", ..found };
+        assert_eq!(found.url(&found.packages[1]), "pkg:rpm/debian/libc6@2.36?arch=amd64&epoch=1");
     }
 }
