@@ -349,15 +349,20 @@ impl Comparison<'_> {
             hasher.hash_one(&text)
         };
         let [a, b] = &*only;
-        let mut by_shape: HashMap<u64, Vec<u32>> = HashMap::default();
-        b.keys().for_each(|path| by_shape.entry(shape(*path, self.trees[1])).or_default().push(*path));
+        let mut by_shape: HashMap<u64, [Vec<u32>; 2]> = HashMap::default();
+        for (side, files) in only.iter().enumerate() {
+            files.keys().for_each(|path| by_shape.entry(shape(*path, self.trees[side])).or_default()[side].push(*path));
+        }
         let mut same = [HashSet::default(), HashSet::default()];
-        for (path, did) in a {
-            let others = by_shape.get(&shape(*path, self.trees[0])).into_iter().flatten();
-            for other in others.take(limits::DIFF_SIBLINGS) {
-                if b.get(other).is_some_and(|other| is_same(*did, *other))
-                    && same_text(self.trees, [*path, *other], strings)
-                {
+        const MOST: usize = limits::DIFF_SIBLINGS;
+        for [of_a, of_b] in by_shape.values() {
+            // All of each side with the first ones of the other.
+            let pairs = of_a.iter().flat_map(|path| of_b.iter().take(MOST).map(move |other| (path, other)));
+            let rest = of_b.iter().skip(MOST).flat_map(|other| of_a.iter().take(MOST).map(move |path| (path, other)));
+            for (path, other) in pairs.chain(rest) {
+                let is_new = !same[0].contains(path) || !same[1].contains(other);
+                let alike = || a.get(path).zip(b.get(other)).is_some_and(|(did, other)| is_same(*did, *other));
+                if is_new && alike() && same_text(self.trees, [*path, *other], strings) {
                     same[0].insert(*path);
                     same[1].insert(*other);
                 }

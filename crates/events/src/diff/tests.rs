@@ -5,6 +5,7 @@ mod slower;
 
 use super::{DiffReport, Gaps, Run, Show, Side, Status, compare};
 use crate::frame::host::{HostFrame, Trace};
+use crate::limits;
 use crate::synthetic::{Maker, each_event, payload};
 use crate::text::Charset;
 use proptest::prelude::*;
@@ -233,6 +234,16 @@ fn the_same_build_is_equal_and_changes_without_names_are_compared() {
         made
     };
     check(run(false), run(true), &[&format!("file     /etc/{MKDIR}: created as a directory only in B")]);
+    // More names with the id of their process than one is compared with.
+    let many = |pid: u32| {
+        let mut made = Made::new("/a", pid, &["make"]);
+        for _ in 0..limits::DIFF_SIBLINGS + 40 {
+            let cc = made.start(pid, &["cc"]);
+            made.open(cc, &format!("tmp.{cc}"), 3);
+        }
+        made
+    };
+    check(many(1000), many(5000), &[]);
     // What the incomplete run made may have been removed later.
     let mut cut = run(true).run();
     cut.gaps.incomplete = true;
