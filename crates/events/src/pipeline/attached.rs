@@ -118,7 +118,7 @@ struct Known {
     was_listed: bool,
     /// Whether a call, or the unload of the program, is newer than what inventories show.
     called: bool,
-    /// The time of that.
+    /// The time of that call or unload.
     time: BootNanos,
     /// The program, which may change at a link.
     program: ProgId,
@@ -163,7 +163,7 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Keeps the event of an end. It names the program, also that of a link.
+    /// Keeps the event of an end. It names the program, even for a link.
     fn set_end(&mut self, place: &Place, end: &[u8]) {
         if let Some(known) = self.places.get_mut(place) {
             self.bytes = self.bytes - known.end.len() + end.len();
@@ -262,8 +262,9 @@ impl Attached {
             if let Some(mut known) = self.places.remove(&other) {
                 known.program = program;
                 let named = BpfRecord { prog_id: program.0, ..BpfRecord::new_zeroed() };
-                known.end = Bpf::decode(&known.end).map(|end| end.with_program(&named)).unwrap_or_default().into();
+                let end = Bpf::decode(&known.end).map(|end| end.with_program(&named)).unwrap_or_default();
                 self.places.insert(place.clone(), known);
+                self.set_end(place, &end);
             }
         }
         self.places.get(place).filter(|known| known.called && known.open > 0).map(|known| (known.time, known.program))
@@ -391,8 +392,11 @@ impl Attached {
 
     pub(super) fn restore(&mut self, header: &FrameHeader, end: &[u8]) {
         let place = Place::of(end);
+        // A recording may contain any number, and each may become an event.
+        let others = self.places.values().fold(0, |sum: u32, known| sum.saturating_add(known.open));
+        let open = header.cpu.min((limits::BPF_PLACES_KNOWN as u32).saturating_sub(others));
         let Some(known) = self.entry(&place, place.program) else { return };
-        (known.open, known.called, known.time, known.was_listed) = (header.cpu, true, header.time, header.seq != 0);
+        (known.open, known.called, known.time, known.was_listed) = (open, true, header.time, header.seq != 0);
         self.set_end(&place, end);
     }
 

@@ -224,11 +224,15 @@ impl ProgramReports {
         };
         let unloaded: Vec<_> = self.waiting.iter().filter_map(unloaded).collect();
         let by_name = asked.program.0 != 0;
-        let is_it = |(_, place): &&(BootNanos, Place)| !by_name || place == asked;
+        let named = unloaded.iter().rfind(|(_, place)| place == asked);
+        // Where there are several programs, the kernel detaches the one that is named.
+        if by_name && (named.is_some() || record.on & on::DEVICE != 0 || all.len() > 1) {
+            return named.map(|(_, place)| place.clone());
+        }
         // The kernel unloads the program within the call, unless something else holds it.
         if record.on & on::DEVICE != 0 {
-            let only = all.first().filter(|_| all.len() == 1 && !by_name);
-            return unloaded.iter().rfind(is_it).or(only).map(|(_, place)| place.clone());
+            let only = all.first().filter(|_| all.len() == 1);
+            return unloaded.last().or(only).map(|(_, place)| place.clone());
         }
         all.into_iter().chain(unloaded).max().map(|(_, place)| place)
     }
