@@ -8,6 +8,7 @@ use tracetui_events::event::exec::Exec;
 use tracetui_events::event::process::Process;
 use tracetui_events::event::stdio::{Descriptor, Type};
 use tracetui_events::event::{Body, Components, EventContext};
+use tracetui_events::limits;
 use tracetui_events::sink::ndjson::Json;
 use tracetui_events::text::{Charset, escaped, shell};
 use tracetui_shared::record::exec::STDIO;
@@ -79,14 +80,15 @@ pub(crate) fn line(values: &[u8]) -> String {
 pub(crate) fn json(seen: &EventContext<'_>) -> String {
     let mut out = Vec::new();
     Json::default().object(seen, &mut out);
-    // It is all ASCII, or UTF-8.
+    // It is ASCII or UTF-8.
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The command of the event's process (exec: as passed), quoted for a shell. `None` if unknown.
+/// The command of the event's process (exec: as passed), quoted for a shell. `None` if it is not known whole.
 pub(crate) fn command(seen: &EventContext<'_>) -> Option<String> {
     let mut exe = Vec::new();
     match &seen.event.body {
+        Body::Exec(exec) if exec.shows_less() => None,
         Body::Exec(exec) => {
             if exec.record.ret == 0 && exec.exe.absent().is_none() && !exec.exe.bytes.is_empty() {
                 exec.exe.write(&mut exe);
@@ -135,9 +137,10 @@ fn opened(number: usize, of: &Descriptor<'_>) -> Option<String> {
     is_file.then(|| of.operator(number) + &shell::word(&bytes))
 }
 
-/// The command that a process runs. `None` if unknown.
+/// The command that a process runs. `None` if it is not known whole.
 pub(crate) fn command_of(process: &Process) -> Option<String> {
-    shell_words(&process.image.argv, &process.image.exe)
+    let image = Some(&process.image).filter(|image| image.argv.len() < limits::KEPT_ARGV)?;
+    shell_words(&image.argv, &image.exe)
 }
 
 /// An argument area as shell words. `exe` replaces a first word that is missing or ambiguous.

@@ -240,7 +240,7 @@ impl Exec<'_> {
     }
 
     /// Whether the shown command is not whole. The environment may be.
-    fn shows_less(&self) -> bool {
+    pub fn shows_less(&self) -> bool {
         let marks = self.record.filename_marks & mark::CUT | self.record.argv_marks & NO_ROOM;
         marks != 0 || self.argv_cut()
     }

@@ -61,7 +61,7 @@ impl App {
 
     fn copy(&mut self, text: Option<String>, what: &str) {
         let said = match text {
-            None => format!("no {what} to copy"),
+            None => format!("no whole {what} to copy"),
             // A truncated command is a different command, so a text that is too long is not copied.
             Some(text) if text.len() > copy::MOST => {
                 format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10)
