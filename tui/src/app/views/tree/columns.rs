@@ -50,7 +50,7 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
 
 /// What follows the command, after a space: the redirections, then `bar` and the next process of the pipeline.
 pub(crate) fn joined(tree: &Tree, seen: &Seen<'_>, store: &Store, bar: &str) -> Vec<u8> {
-    let mut out = tree.redirected(seen, store).into_bytes();
+    let mut out = tree.redirected(seen, store).unwrap_or_default().into_bytes();
     if let Some(next) = tree.next_in_pipeline(seen, store) {
         out.extend_from_slice(bar.as_bytes());
         command(&next, &mut out);

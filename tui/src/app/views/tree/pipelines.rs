@@ -25,19 +25,19 @@ impl Tree {
         line.filter_map(|key| self.nodes.seen(key, self.conditions.moment)).find(|above| above.exec.is_some())
     }
 
-    /// The redirections of a process from the first one on that it did not inherit, each after a space.
-    pub(super) fn redirected(&self, seen: &Seen<'_>, store: &Store) -> String {
-        let of = |seen: &Seen<'_>| of_exec(seen, store, |exec| redirections(exec, leads_to)).unwrap_or_default();
-        let above = self.executed_above(seen).map(|above| of(&above)).unwrap_or_default();
-        of(seen).into_iter().skip_while(|word| above.contains(word)).collect()
+    /// The redirections of a process from the first one on that it did not inherit, each after a space. `None` if that is not known.
+    pub(super) fn redirected(&self, seen: &Seen<'_>, store: &Store) -> Option<String> {
+        let of = |seen: &Seen<'_>| of_exec(seen, store, |exec| redirections(exec, leads_to));
+        let above = self.executed_above(seen).map_or(Some(Vec::new()), |above| of(&above))?;
+        Some(of(seen)?.into_iter().skip_while(|word| above.contains(word)).collect())
     }
 
     /// The process that reads what a process writes to its stdout. A process that inherited the pipe has none.
     pub(super) fn next_in_pipeline(&self, seen: &Seen<'_>, store: &Store) -> Option<Seen<'_>> {
-        let of = |seen: &Seen<'_>, number| of_exec(seen, store, |exec| pipe(exec, number))?;
-        let output =
-            of(seen, 1).filter(|pipe| self.executed_above(seen).and_then(|above| of(&above, 1)) != Some(*pipe))?;
+        let of = |seen: &Seen<'_>, number| of_exec(seen, store, |exec| pipe(exec, number));
+        let above = self.executed_above(seen).map_or(Some(None), |above| of(&above, 1))?;
+        let output = of(seen, 1)?.filter(|pipe| above != Some(*pipe))?;
         let reader = self.nodes.seen(*self.nodes.readers.get(&output)?, self.conditions.moment)?;
-        Some(reader).filter(|reader| of(reader, 0) == Some(output))
+        Some(reader).filter(|reader| of(reader, 0) == Some(Some(output)))
     }
 }
