@@ -359,7 +359,7 @@ pub struct Files {
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Read the files, and add the SHA-256 of those that are still the same; needs --format json or cyclonedx
-    #[arg(long, requires = "format")]
+    #[arg(long, requires = "format", conflicts_with = "packages")]
     pub sha256: bool,
     /// Output format: text, json (one object per line) or cyclonedx (a bill of materials)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]

@@ -13,7 +13,9 @@ use packages::Packages;
 use root::Root;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use tracetui_events::event::EventContext;
@@ -70,6 +72,11 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
                 "the packages are those of this machine, which did not make the recording; --root DIR names another file system",
             );
         }
+        _ if is_here && args.root.is_none() && listed.main.0 != own_mnt_ns() => {
+            say(
+                "most files are of another mount namespace, and the packages of this one; --root DIR names its file system",
+            );
+        }
         Packages { unlisted: 1.., .. } => {
             let packages = counted(listed.packages.unlisted, ["package has", "packages have"]);
             say(format_args!("{packages} no list of files in {root}"));
@@ -90,6 +97,11 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
     Ok(recordings::conclude(&playback))
 }
 
+/// The number of the mount namespace; 0 if it is unknown.
+fn own_mnt_ns() -> u32 {
+    fs::metadata("/proc/self/ns/mnt").map_or(0, |file| file.ino() as u32)
+}
+
 /// How a file was used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
@@ -99,7 +111,7 @@ struct Use {
     created: bool,
     /// Successful opens and execs.
     count: u64,
-    /// What identified its contents at the last of them, if the recording has it.
+    /// What identified its contents at the last of them for which the recording has it.
     identity: Option<Identity>,
 }
 
@@ -125,7 +137,7 @@ impl Used {
         let key = (event.header.mnt_ns, self.path.as_slice().into());
         let known = self.files.entry(key).or_insert_with(|| {
             // The place in the tree, beside the path.
-            self.bytes += self.path.len() as u64 + 64;
+            self.bytes += (self.path.len() + 2 * size_of::<((NsInum, Box<[u8]>), Use)>()) as u64;
             Use::default()
         });
         known.read |= used.read;
@@ -167,14 +179,18 @@ impl Used {
             Some(identity) if mnt_ns == main && !is_virtual(path) => root.sha256(path, identity),
             _ => Err("not_collected"),
         };
-        let files = files.into_iter().filter(|(key, _)| !is_directory(key)).map(|((mnt_ns, path), used)| Listing {
-            path,
-            sha256: args.sha256.then(|| sha256(*mnt_ns, path, used)),
-            used: *used,
-            mnt_ns: *mnt_ns,
-            package: packages.owners.get(&path[..]).copied().filter(|_| *mnt_ns == main),
+        let files = files.into_iter().filter(|(key, _)| !is_directory(key)).map(|((mnt_ns, path), used)| {
+            let package = packages.owners.get(&path[..]).copied().filter(|_| *mnt_ns == main);
+            let shows_sum = match args.format {
+                FilesFormat::Text => false,
+                FilesFormat::Json => true,
+                // It has the packages instead of their files.
+                FilesFormat::Cyclonedx => package.is_none(),
+            };
+            let sha256 = (args.sha256 && shows_sum).then(|| sha256(*mnt_ns, path, used));
+            Listing { path, sha256, used: *used, mnt_ns: *mnt_ns, package }
         });
-        Ok(Listed { files: files.collect(), packages, others })
+        Ok(Listed { files: files.collect(), packages, main, others })
     }
 }
 
@@ -193,6 +209,8 @@ struct Listing<'a> {
 struct Listed<'a> {
     files: Vec<Listing<'a>>,
     packages: Packages,
+    /// The mount namespace of most files.
+    main: NsInum,
     /// How many of the files are in other mount namespaces than most.
     others: u64,
 }

@@ -2,8 +2,6 @@
 
 use super::root::{MOST, Root};
 use foldhash::{HashMap, HashSet};
-use memchr::memmem::find;
-use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -113,7 +111,8 @@ fn installed(status: &[u8]) -> Vec<Package> {
         } else if let Some(arch) = value("Architecture: ") {
             package.arch = arch;
         } else if line.starts_with(b"Status: ") {
-            is_installed = find(line, b" installed").is_some();
+            // dpkg(1): in each other state, some of its files may be there.
+            is_installed = [&b" not-installed"[..], b" config-files"].iter().all(|state| !line.ends_with(state));
         }
     }
     packages
@@ -129,15 +128,16 @@ fn diversions(file: &[u8]) -> HashMap<&[u8], (&[u8], String)> {
     triples.collect()
 }
 
-/// The packages of rpm, if there is an rpm: it has databases of several formats.
+/// The packages of rpm. rpm itself reads them, because its databases have several formats.
 fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Option<&'a [u8]>) -> io::Result<()> {
-    const FORMAT: &str = r"[%{=NAME}\t%{=EVR}\t%{=ARCH}\t%{FILENAMES}\n]";
-    if !["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|dir| root.join(dir).is_dir()) {
-        return Ok(());
-    }
+    const FORMAT: &str = r"[%{=NAME}\t%{=EVR}\t%{=ARCH}\t%{FILEMODES:perms}\t%{FILENAMES}\n]";
+    let mut dirs = ["/var/lib/rpm", "/usr/lib/sysimage/rpm"].into_iter();
+    // The rpm of another distribution has its database elsewhere. It does not take a relative root.
+    let Some(database) = dirs.find(|dir| root.join(&dir[1..]).is_dir()) else { return Ok(()) };
+    let root = std::path::absolute(root)?;
     let mut rpm = Command::new("rpm");
-    rpm.args([OsStr::new("--root"), root.as_os_str(), OsStr::new("-qa"), OsStr::new("--qf"), OsStr::new(FORMAT)]);
-    let mut child = match rpm.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
+    rpm.arg("--root").arg(&root).args(["--dbpath", database, "-qa", "--qf", FORMAT]);
+    let mut child = match rpm.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         child => child?,
     };
@@ -147,7 +147,7 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
         child.stdout.take().map(|out| BufReader::new(out.take(MOST))).into_iter().flat_map(|out| out.split(b'\n'))
     {
         let line = line?;
-        let mut parts = line.splitn(4, |b| *b == b'\t');
+        let mut parts = line.splitn(5, |b| *b == b'\t');
         let mut text = || Some(String::from_utf8_lossy(parts.next()?).into_owned());
         let (Some(name), Some(version), Some(arch)) = (text(), text(), text()) else { continue };
         let package = Package { name, version, arch };
@@ -155,8 +155,11 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
             found.packages.push(package);
             found.packages.len() - 1
         });
-        let file = take(parts.next().unwrap_or_default());
-        found.owners.extend(file.map(|file| (file.to_vec(), number)));
+        let is_directory = parts.next().is_some_and(|mode| mode.starts_with(b"d"));
+        match take(parts.next().unwrap_or_default()).map(<[u8]>::to_vec) {
+            Some(path) if is_directory => _ = found.directories.insert(path),
+            file => found.owners.extend(file.map(|file| (file, number))),
+        }
     }
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("rpm: {status}"))) }
