@@ -436,3 +436,6 @@ pub const REMOVALS: usize = 1 << 12;
 
 /// Names that successful processes did not find. Beyond it, all are dropped.
 pub const SEARCH_NAMES: usize = 1 << 12;
+
+/// Nanoseconds after the end of a time span in which losses of it are looked for. Losses are counted once a second.
+pub const LOSS_KNOWN_NS: u64 = 2_000_000_000;

@@ -20,6 +20,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, app: &App, replay: &Repl
     let end = match recording.end {
         _ if replay.failure.is_some() => Piece::new("CANNOT READ", theme.alarm()),
         End::Early => Piece::new("ENDS EARLY", theme.alarm()),
+        End::StartsLate => Piece::new("STARTS LATE", theme.strong()),
         End::Complete if area.width >= 130 => Piece::plain("COMPLETE"),
         End::Complete | End::Unknown => Piece::default(),
     };

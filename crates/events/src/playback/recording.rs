@@ -420,7 +420,7 @@ fn pass_on(
 ) -> Disposition {
     let of_recording = recorded.passes_whole(played.context, &mut scratch.0);
     let passes = of_recording
-        && span.has(played.context.event.header.time.0)
+        && span.has(played.context.event)
         && wanted.passes_whole(played.context, &mut scratch.1);
     if passes { to(played) } else { Disposition::Filtered }
 }

@@ -38,7 +38,9 @@ impl Skip {
         }
         let map = Map::of(file.clone()).ok()?;
         // The event of an attachment that only the inventory reports is later than its frame.
-        let needs = needs.between(from_ns.saturating_sub(limits::BPF_LOAD_NS), to_ns);
+        // A loss is known by a later event or count.
+        let (before, after) = (limits::BPF_LOAD_NS, limits::LOSS_KNOWN_NS);
+        let needs = needs.between(from_ns.saturating_sub(before), to_ns.saturating_add(after));
         let scan = Scan::new(map, needs, from_ns)?;
         Some(Skip { file: file.clone(), scan, place: None, until: None })
     }

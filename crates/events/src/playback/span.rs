@@ -1,6 +1,7 @@
 //! The time span of a reading.
 
 use super::{Error, Result};
+use crate::event::{Body, Event};
 use crate::text::time::{self, Moment, Zone};
 
 /// Explains the two notations of time that are easily confused.
@@ -26,14 +27,16 @@ impl Span {
         *self.bounds.insert((from.map_or(0, boot), to.map_or(u64::MAX, boot)))
     }
 
-    /// Whether the span contains an event of this time. For a pipe, the first event is all that is known of its time, so call it for
-    /// each event of the recording.
-    pub(super) fn has(&mut self, boot_ns: u64) -> bool {
+    /// Whether the span contains an event, or a part of the time in which events were lost. For a pipe, the first event is all that is
+    /// known of its time, so call it for each event of the recording.
+    pub(super) fn has(&mut self, event: &Event<'_>) -> bool {
+        let boot_ns = event.header.time.0;
         let (from, to) = self.bounds.unwrap_or_else(|| {
             let first = i128::from(boot_ns) + i128::from(self.clock_offset);
             self.set((first, first))
         });
-        (from..=to).contains(&boot_ns)
+        let began = if let Body::Lost(lost) = &event.body { lost.record.from_ns } else { boot_ns };
+        began <= to && from <= boot_ns
     }
 }
 

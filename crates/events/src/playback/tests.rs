@@ -1,7 +1,9 @@
 use super::testing::{Scratch, batches, write, write_blocks};
 use super::*;
 use crate::recording::block::Contents;
+use crate::synthetic::Maker;
 use std::fs::{self, File};
+use tracetui_shared::kind::Kind;
 
 fn read(files: &[PathBuf], filter: &str) -> (Vec<String>, Playback) {
     let filters = FilterOptions { filter: vec![filter.to_owned()], ..FilterOptions::default() };
@@ -211,4 +213,33 @@ fn what_was_in_a_damaged_block_is_counted() {
     let (_, playback) = read(std::slice::from_ref(&damaged), "");
     let sum = playback.account().sum();
     assert!(playback.recordings()[0].lost_unknown() && sum.off_by() == 0 && sum.seen < seen, "{sum:?}");
+}
+
+#[test]
+fn a_loss_is_in_each_time_span_that_it_may_be_in() {
+    let dir = Scratch::new("playback-loss");
+    let mut made = Maker::default();
+    let at = [0, 1000, 3000].map(|ms| {
+        made.ns += ms * 1_000_000;
+        made.open(1, "x", "/x", 3);
+        if ms == 0 {
+            made.lose(5);
+        }
+        made.ns
+    });
+    let files = write(&dir, "one", &[made.batch()], usize::MAX);
+    let lost = |from_ms: u64, to_ms: u64| {
+        let mut playback = Playback::open(&files, &FilterOptions::default(), Budget::default()).expect("a recording");
+        let since = |ms: u64| Some(Moment::Since(ms * 1_000_000));
+        playback.between(since(from_ms), since(to_ms), Zone::UTC).expect("a time span");
+        let mut lost = 0;
+        let mut take = |played: &Played<'_>| {
+            lost += u32::from(played.context.event.kind() == Kind::Lost);
+            Disposition::Delivered
+        };
+        while playback.step(&mut take).expect("readable") == Step::More {}
+        lost
+    };
+    assert!(at[1] - at[0] >= 1_000_000_000);
+    assert_eq!([(0, 100), (300, 600), (900, 1500), (1500, 2000)].map(|(from, to)| lost(from, to)), [1, 1, 1, 0]);
 }

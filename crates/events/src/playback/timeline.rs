@@ -33,6 +33,8 @@ pub enum End {
     #[default]
     Unknown,
     Complete,
+    /// It has an end, but the trace began in a file that is not read.
+    StartsLate,
     /// The recording has no end: the trace was killed, or still runs.
     Early,
 }
@@ -128,7 +130,11 @@ impl Timeline {
             }
             false => self.files.iter().flat_map(|file| file.density.iter().copied()).collect(),
         };
-        Facts { name, span, events: totals.sum(), lost: totals.lost, end: last.end(), seekable: true, density }
+        let end = match (last.end(), first.file.header.part()) {
+            (End::Complete, Some((_, 1..))) => End::StartsLate,
+            (end, _) => end,
+        };
+        Facts { name, span, events: totals.sum(), lost: totals.lost, end, seekable: true, density }
     }
 
     /// The sums of all files.

@@ -37,6 +37,8 @@ fn the_files_of_a_trace_are_one_recording() {
     let dir = Scratch::new("timeline-files");
     let (one, mut parts) = (write(&dir, "one", &batches(), usize::MAX), write(&dir, "part", &batches(), 9));
     let (whole, one) = (events(&opened(&one), START), opened(&one).facts());
+    let later = opened(&parts[1..]).facts();
+    assert_eq!((later.end, later.events < one.events), (End::StartsLate, true));
     parts.rotate_left(2);
     let opened = opened(&parts);
     let recording = opened.facts();
