@@ -120,11 +120,12 @@ pub(crate) fn redirections(exec: &Exec<'_>, word: fn(usize, &Descriptor<'_>) -> 
     standard.chain(others).map(|word| format!(" {word}")).collect()
 }
 
-/// The redirection that opens the file of a descriptor, or its operator and the peer of a socket.
+/// The redirection that opens the file of a descriptor, or its operator and the peer of a socket, `socket` if that is unknown.
 pub(crate) fn leads_to(number: usize, of: &Descriptor<'_>) -> Option<String> {
     let unix = || of.unix_peer().map(|(sort, address)| shell::word(&[sort.as_bytes(), b":", address].concat()));
     let peer = || of.peer().map(|peer| peer.to_string()).or_else(unix);
-    opened(number, of).or_else(|| peer().map(|peer| of.operator(number) + &peer))
+    let socket = || peer().or_else(|| (of.kind() == Type::Socket).then(|| "socket".to_owned()));
+    opened(number, of).or_else(|| socket().map(|peer| of.operator(number) + &peer))
 }
 
 /// The redirection that opens the file of a descriptor, if its path leads there. Terminals, sockets and pipes without a name have none.
@@ -217,7 +218,7 @@ mod tests {
         let remote = Stdio { family, port, address: [10; 16], ..socket };
         assert_eq!(of([remote, state(stdio::SAME), state(stdio::SAME)], [b""; 3]), " <>10.10.10.10:4444 >&0 2>&0");
         let local = Stdio { family: libc::AF_UNIX as u16, ..socket };
-        assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b'");
+        assert_eq!(of([tty, local, local], [b"", b"/run/a b", b""]), " 1<>'unix:/run/a b' 2<>socket");
         assert_eq!(of([state(stdio::NOT_COLLECTED); 3], [b""; 3]), "");
         assert_eq!(osc52(b"hello", Wrap::None), b"\x1b]52;c;aGVsbG8=\x07");
         assert_eq!(osc52(b"hell", Wrap::None), b"\x1b]52;c;aGVsbA==\x07");

@@ -20,7 +20,7 @@ const TASKS: [(&str, &[(Action, &str)]); 10] = [
     ("record", &[(Action::Record, "start and stop; kept events are recorded first")]),
     ("copy the row", &[(Action::CopyLine, "text"), (Action::CopyCommand, "command")]),
     ("who listens", &[(Action::EditFilter, "op=listen")]),
-    ("who deleted a file", &[(Action::EditFilter, "op=unlink path~NAME")]),
+    ("who deleted a file", &[(Action::EditFilter, "op=unlink,rename path~NAME")]),
     ("see what was lost", &[(Action::LossReport, "losses, memory, own cost")]),
 ];
 

@@ -117,7 +117,7 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     let joined = text::value_in(joined.trim_ascii_start(), theme.charset, 4096);
     let (beside, rest) = (format!("{below}  {joined}"), left(&remarks));
     if !beside.trim().is_empty() && text::width(beside.trim()).min(BESIDE) <= rest {
-        remarks.insert(0, Piece::new(text::cut_middle(beside.trim(), rest, theme.charset), theme.quiet()));
+        remarks.insert(0, Piece::new(text::cut(beside.trim(), rest, theme.charset), theme.quiet()));
     }
     remarks.extend(orphan(row, seen, app, theme).filter(|text| text.width() <= left(&remarks)));
     let cells = whole.min(room.saturating_sub(width_of(&remarks)));

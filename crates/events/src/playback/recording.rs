@@ -419,8 +419,6 @@ fn pass_on(
     to: &mut dyn FnMut(&Played<'_>) -> Disposition,
 ) -> Disposition {
     let of_recording = recorded.passes_whole(played.context, &mut scratch.0);
-    let passes = of_recording
-        && span.has(played.context.event)
-        && wanted.passes_whole(played.context, &mut scratch.1);
+    let passes = of_recording && span.has(played.context.event) && wanted.passes_whole(played.context, &mut scratch.1);
     if passes { to(played) } else { Disposition::Filtered }
 }

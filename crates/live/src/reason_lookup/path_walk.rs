@@ -266,10 +266,10 @@ impl<'a> Walk<'a> {
         format!("{}, owner {user}:{group}", rights.text())
     }
 
-    /// The refusal by a mode: `/root: mode 0700, owner root:root; nobody may not search it`.
+    /// The refusal by a mode: `/root: mode 0700, owner root:root; user nobody may not search it`.
     fn refused(&self, node: &FileNode, cause: Cause, what: &str) -> Refusal {
         let who = self.names.user(self.subject.credentials.uid);
-        let text = format!(": {}; {who} may not {what}", self.owned(node));
+        let text = format!(": {}; user {who} may not {what}", self.owned(node));
         Refusal::at(&node.path, libc::EACCES, cause, &text)
     }
 
@@ -390,7 +390,7 @@ impl<'a> Walk<'a> {
                 if self.is_stranger(&[&node]) {
                     let owner = self.names.user(node.rights.uid);
                     let who = self.names.user(self.subject.credentials.uid);
-                    let text = format!(" belongs to {owner}; {who} may not change it");
+                    let text = format!(" belongs to {owner}; user {who} may not change it");
                     out.push(Refusal::at(&node.path, libc::EPERM, Cause::NotOwner, &text));
                 }
             }

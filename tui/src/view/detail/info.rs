@@ -235,7 +235,9 @@ impl Page<'_> {
 
     /// What is known about a failed exit without a cause.
     fn without_cause(&self, id: Id, exit: &Exit, process: Option<ProcessKey>) -> Vec<Line<'static>> {
+        let mut signal = format!("{} ", ended(exit.record.status)).into_bytes();
         let who = match exit.ended() {
+            Ended::Signal(_) if exit.by(&mut signal) => &safe(&signal, self.theme),
             Ended::Signal(_) => "a signal killed it",
             Ended::Code(127) => "a shell exits with 127 if it does not find a command",
             Ended::Code(_) => "no failed call explains this status",
