@@ -122,6 +122,7 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         }
         libc::execve(root, argv.as_ptr(), environment.as_ptr());
         libc::syscall(libc::SYS_bpf, 5, no_attributes.as_ptr(), size_of_val(&no_attributes));
+        leave_network();
         connect();
         match libc::fork() {
             0 => libc::kill(libc::getpid(), libc::SIGKILL),
@@ -129,6 +130,23 @@ fn act(wait: &PipeReader, gate: &PipeWriter) -> ! {
         };
         libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), environment.as_ptr());
         libc::_exit(1)
+    }
+}
+
+/// Moves to a network namespace of its own if that is permitted. In it, no firewall or downed interface can refuse a connection.
+fn leave_network() {
+    // SAFETY: zeros are a valid `ifreq`, which outlives the calls, and its name ends with NUL.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+            *to = from.cast_signed() as libc::c_char;
+        }
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        if libc::unshare(libc::CLONE_NEWNET) == 0 {
+            let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+            libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request);
+            libc::close(socket);
+        }
     }
 }
 
