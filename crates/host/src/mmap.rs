@@ -37,6 +37,7 @@ impl Mapping {
     ///
     /// # Panics
     /// If it is not in the mapping.
+    #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len, "there is no such word");
         // SAFETY: the word is within the mapping and aligned. The kernel writes it as one word.
@@ -47,6 +48,7 @@ impl Mapping {
     ///
     /// # Panics
     /// If it is not in the mapping.
+    #[inline]
     pub fn half(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "there is no such word");
         // SAFETY: as for `word`.
@@ -60,6 +62,7 @@ impl Mapping {
     ///
     /// # Safety
     /// The kernel must not change them while the result is in use.
+    #[inline]
     pub unsafe fn bytes(&self, offset: usize, len: usize) -> &[u8] {
         assert!(offset <= self.len && len <= self.len - offset, "there are no such bytes");
         // SAFETY: the bytes are within the mapping, and the caller knows that they do not change.

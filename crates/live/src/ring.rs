@@ -161,6 +161,8 @@ struct Ring {
     consumer: Mapping,
     /// The page of the producers' position, and the records, mapped twice in a row so that each is contiguous.
     producer: Mapping,
+    /// The size of a page, after which the records begin. It is kept: asking for it took 2 % of the time of a storm.
+    page: usize,
     size: u64,
     /// The end of the last record that was read.
     read: u64,
@@ -178,7 +180,7 @@ impl Ring {
         let (fd, page, bytes) = (map.as_fd(), page_size(), size as usize);
         let consumer = Mapping::new(fd, 0, page, true)?;
         let producer = Mapping::new(fd, page, page + 2 * bytes, false)?;
-        Ok(Ring { consumer, producer, size: size.into(), read: 0, limit: 0, last: None, freed: 0, _map: map })
+        Ok(Ring { consumer, producer, page, size: size.into(), read: 0, limit: 0, last: None, freed: 0, _map: map })
     }
 
     fn begin(&mut self) {
@@ -220,7 +222,7 @@ impl Ring {
     }
 
     fn at(&self) -> usize {
-        page_size() + (self.read & (self.size - 1)) as usize
+        self.page + (self.read & (self.size - 1)) as usize
     }
 
     fn produced(&self) -> u64 {
