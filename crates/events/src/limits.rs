@@ -25,8 +25,8 @@ pub const BPF_CALLER_NS: u64 = 3_000_000_000;
 /// Nanoseconds after the unload of a program within which rtnetlink sends the notification of the call that detached it.
 pub const BPF_CALLER_AFTER_NS: u64 = 1_000_000;
 
-/// Programs whose load is remembered as reported, with its facts. The oldest is forgotten: if it is reported once more, that counts as another
-/// load.
+/// Programs whose load is remembered as reported, with its facts. The oldest is forgotten: if it is reported once more, that counts as
+/// another load.
 pub const BPF_LOADS_KNOWN: usize = 16_384;
 
 /// Places where BPF programs are attached, or calls changed that since the last inventory. Beyond it, attachments that calls report are

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use tracetui_shared::kind::{Kind, KindSet};
 
-/// What the two runs did, by what it was done to.
+/// What the two runs did, by subject.
 type Sums<T> = [BTreeMap<u32, T>; 2];
 
 pub(super) struct Comparison<'a> {
@@ -30,7 +30,7 @@ pub(super) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// All differences that are not ignored, in the order of the pairs. `None` if it does not go on.
+    /// All differences that are not ignored, in the order of the pairs. `None` if it was cancelled.
     pub(super) fn differences(&self, strings: &mut StringTable, goes_on: &dyn Fn() -> bool) -> Option<Vec<Difference>> {
         let mut all = Vec::new();
         self.unrecorded(&mut all);
@@ -97,7 +97,7 @@ impl Comparison<'_> {
         self.gaps[side as usize].may_lack_processes() || self.runs(side, pair)
     }
 
-    /// Whether the run goes on, and a process of the role has not ended. Above all, processes may always come.
+    /// Whether the run goes on, and a process of the role has not ended. Pair 0, above all roles, can always get further processes.
     fn runs(&self, side: Side, pair: usize) -> bool {
         self.gaps[side as usize].running && (pair == 0 || self.node(pair, side).did.living > 0)
     }
@@ -307,7 +307,7 @@ impl Comparison<'_> {
         all.extend(searched.chain(found).map(|one| one.unless_lost(lost)));
     }
 
-    /// Compares the files as the runs left them, but for those of other differences.
+    /// Compares the files as the runs left them, except those that another difference is about.
     fn left(&self, strings: &mut StringTable, all: &mut Vec<Difference>) {
         let mut found: Vec<(u32, [Option<Left>; 2])> = Vec::new();
         let mut only = [BTreeMap::new(), BTreeMap::new()];

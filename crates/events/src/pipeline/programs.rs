@@ -299,7 +299,8 @@ impl ProgramReports {
         }
     }
 
-    /// Before a call that attaches a program: an end that is missing was before it, and a missing begin was the call.
+    /// Handles what is missing at a place before a call attaches a program there: a missing end is older than the call, and a missing
+    /// begin is the call itself.
     fn begin_missing(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) {
         if self.attached.missing(place) == Some(true) {
             self.decide_place(place, just_before(time), world, made);
@@ -307,7 +308,7 @@ impl ProgramReports {
         self.waiting.retain(|waiting| !waiting.is_missing(place));
     }
 
-    /// Before a call that ends an attachment: a begin that is missing was before it, and a missing end was the call. Returns the event of
+    /// The same before a call that ends an attachment: a missing begin is older, and a missing end is the call itself. Returns the event of
     /// the end.
     fn end_missing(&mut self, place: &Place, time: BootNanos, world: &World, made: &mut Batch) -> Vec<u8> {
         let end = self.end_of(place, world);
@@ -568,8 +569,8 @@ pub(super) fn is_made(frame: &FrameRef<'_>) -> bool {
     record(frame).is_some_and(|record| record.call >= call::STREAM)
 }
 
-/// The header of an event that no probe made. With the start of a process, it is that of a record. Otherwise it contains what the process table knows of the process as of its last
-/// event. An unknown process has the id 0.
+/// The header of an event that no probe made. One with the start of a process is returned as it is. Otherwise it contains what the
+/// process table knows of the process as of its last event. An unknown process has the id 0.
 pub(super) fn identified(header: &FrameHeader, processes: &ProcessTable) -> FrameHeader {
     let mut header = *header;
     if header.start.0 != 0 {
@@ -600,7 +601,7 @@ fn by(event: &FrameRef<'_>, reported: BootNanos, callers: &mut Callers) -> Frame
     caller.map_or(event.header, |caller| FrameHeader { len, kind, version, slot, flags, seq, cpu, time, ..caller })
 }
 
-/// Whether an event that no probe made names its process. A load does.
+/// Whether an event that no probe made is a load, and so names its process.
 pub(super) fn is_load(frame: &FrameRef<'_>) -> bool {
     record(frame).as_ref().and_then(loaded_program).is_some()
 }

@@ -16,7 +16,7 @@ use tracetui_events::event::file_identity::changed_ns;
 use tracetui_shared::record::identity::Identity;
 
 /// The maximum size of all files of dpkg. The list of all packages has about 1 KB for each, and the lists of files of a
-/// large installation have 50 MiB. The limit of what rpm prints.
+/// large installation have 50 MiB. It also limits what rpm prints.
 pub(super) const MOST: u64 = 256 << 20;
 
 /// The maximum size of a file with a checksum. A traced program may make a file of any size.
