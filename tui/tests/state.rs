@@ -299,7 +299,8 @@ impl Story {
             }
             Happens::Attaches { pid: by, id, link, gone, place } => {
                 let mut record = BpfRecord::new_zeroed();
-                (record.has, record.prog_id, record.link_id) = (has::PROG | has::ATTR, id, link);
+                // No program has the id 0, and a call without a link has a place.
+                (record.has, record.prog_id, record.link_id) = (has::PROG | has::ATTR, id.max(1), link);
                 record.cmd = match (gone, link) {
                     (false, 0) => cmd::PROG_ATTACH,
                     (true, 0) => cmd::PROG_DETACH,
@@ -308,8 +309,8 @@ impl Story {
                 };
                 record.has |= if link == 0 { 0 } else { has::LINK };
                 match place {
-                    0 => {}
-                    1 => (record.on, record.cgroup) = (on::CGROUP, 1),
+                    0 if link != 0 => {}
+                    0 | 1 => (record.on, record.cgroup) = (on::CGROUP, 1),
                     2 => (record.on, record.attach_type, record.object) = (on::DEVICE, 46, 1),
                     _ if link == 0 && !gone => {
                         (record.call, record.cmd, record.prog_type) = (call::PERF_IOCTL, 0, 5);
@@ -323,7 +324,7 @@ impl Story {
             Happens::Updates { pid: by, id, link } => {
                 let mut record = BpfRecord::new_zeroed();
                 (record.cmd, record.has) = (cmd::LINK_UPDATE, has::PROG | has::LINK);
-                (record.prog_id, record.link_id) = (id, link);
+                (record.prog_id, record.link_id) = (id.max(1), link);
                 maker.event(Slot::Bpf, pid(by), "updater", record.as_bytes());
             }
             Happens::Taken { ago, complete, unseen } => {

@@ -135,7 +135,7 @@ impl Pipeline {
         }
         self.order.end(index, batch);
         // Decided here and not at the delivery: the outcome of a load must depend on the frames alone.
-        self.programs.decide(self.order.settled(self.assembler.first()), &self.world, &mut made);
+        self.programs.decide(self.order.settled(self.assembler.first()), &mut self.world, &mut made);
         self.order.add_made(made);
     }
 
@@ -227,7 +227,7 @@ impl Pipeline {
         };
         self.assembler.give_up(before, &mut made);
         if settled.0 == u64::MAX {
-            self.programs.end(self.order.reached(), &self.world, &mut made);
+            self.programs.end(self.order.reached(), &mut self.world, &mut made);
         }
         self.order.add_made(made);
     }

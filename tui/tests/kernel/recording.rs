@@ -111,7 +111,7 @@ fn whole_blocks(bytes: &[u8]) -> Vec<(usize, u64)> {
 }
 
 /// More than the events that a recording has of tracetui itself, and of the COMMAND before its exec.
-const OWN: u64 = 80;
+const OWN: u64 = 160;
 
 /// What `print` and `info` must say of a file that was cut: every whole block, where it ends, and one line. The events.
 fn cut_file_reads_back(name: &str, bytes: &[u8]) -> Vec<String> {

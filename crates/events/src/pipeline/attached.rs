@@ -15,7 +15,7 @@ use crate::limits;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use tracetui_shared::header::FrameHeader;
-use tracetui_shared::id::{LinkId, ProgId};
+use tracetui_shared::id::{LinkId, ProgId, Tid};
 use tracetui_shared::record::bpf::{BpfRecord, call, cmd, has, on, option};
 use tracetui_shared::time::BootNanos;
 use zerocopy::FromZeros as _;
@@ -37,12 +37,16 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn of_link(link: LinkId) -> Place {
+        Place { link, ..Place::default() }
+    }
+
     /// The place in an event that no probe made.
     pub(super) fn of(event: &[u8]) -> Place {
         let Some(bpf) = Bpf::decode(event) else { return Place::default() };
         let record = bpf.record();
         if record.link_id != 0 {
-            return Place { link: LinkId(record.link_id), ..Place::default() };
+            return Place::of_link(LinkId(record.link_id));
         }
         let (via, hook, spot) = (Via::of(record.priority).unwrap_or_default(), bpf.hook(), spot_in(&record));
         let (spot, name) = match via {
@@ -122,6 +126,8 @@ struct Known {
     time: BootNanos,
     /// The program, which may change at a link.
     program: ProgId,
+    /// The program that the last call replaced; 0 if none.
+    former: ProgId,
     /// The event of the end, according to the call. Empty if an inventory agreed since.
     end: Box<[u8]>,
 }
@@ -240,14 +246,24 @@ impl Attached {
         open
     }
 
-    /// Records that a call replaced the program of a link.
-    pub(super) fn replaced(&mut self, link: LinkId, of: &BpfRecord) {
-        let place = Place { link, ..Place::default() };
-        let known = self.places.get_mut(&place).filter(|known| known.called || known.listed > 0);
-        let Some(known) = known else { return };
-        known.program = ProgId(of.prog_id);
-        let end = Bpf::decode(&known.end).map(|end| end.with_program(of)).unwrap_or_default();
-        self.set_end(&place, &end);
+    /// Records that a call replaced the program of a link, which is therefore attached. `end`: the event of its end before. Returns that
+    /// after the call.
+    pub(super) fn replaced(
+        &mut self,
+        place: &Place,
+        end: &[u8],
+        of: &BpfRecord,
+        time: BootNanos,
+        world: &World,
+    ) -> Option<Vec<u8>> {
+        let known = self.places.get_mut(place).filter(|known| known.called || known.listed > 0)?;
+        // The unload of the former program may have closed it.
+        (known.open, known.listed) = (1, world.bpf.attachment_of_link(place.link).is_some().into());
+        (known.called, known.time) = (true, time);
+        (known.former, known.program) = (known.program, ProgId(of.prog_id));
+        let end = Bpf::decode(end).map(|end| end.with_program(of)).unwrap_or_default();
+        self.set_end(place, &end);
+        Some(end)
     }
 
     /// When a call made an attachment that the inventory lists for the first time, and its program, which a later call may have changed.
@@ -285,7 +301,7 @@ impl Attached {
         if before != place {
             self.unlisted(before, false);
             self.listed(place, program, false);
-        } else if let Some(known) = self.places.get_mut(place) {
+        } else if let Some(known) = self.places.get_mut(place).filter(|known| !known.called) {
             known.program = program;
         }
     }
@@ -307,10 +323,14 @@ impl Attached {
         self.places.get(place).filter(|known| known.called && known.open == 0).map(|known| known.time)
     }
 
-    /// Whether a call made a link of the same program at the same place: netlink and queries show it without the link.
+    /// Whether a call made a link of the same program at the same place, or gave it another program: netlink and queries show it without
+    /// the link.
     pub(super) fn has_link(&self, place: &Place) -> bool {
-        let is_it = |known: &Known| known.program == place.program && is_shown_as(&known.end, place);
-        let links = self.places.range(Place { link: LinkId(1), ..Place::default() }..).map(|(_, known)| known);
+        let has = |known: &Known| {
+            known.program == place.program || known.former == place.program && place.via == Via::Netlink
+        };
+        let is_it = |known: &Known| has(known) && is_shown_as(&known.end, place);
+        let links = self.places.range(Place::of_link(LinkId(1))..).map(|(_, known)| known);
         let may_have_link = matches!(place.via, Via::Netlink | Via::ProgAttach) && place.link.0 == 0;
         may_have_link && links.filter(|known| known.called).any(is_it)
     }
@@ -381,12 +401,13 @@ impl Attached {
         missing
     }
 
-    /// Passes on the places about which calls reported: the time, how many attachments are open, whether it was listed, and the event of
-    /// the end.
+    /// Passes on the places about which calls reported: the time, how many attachments are open, whether it was listed, the former program,
+    /// and the event of the end.
     pub(super) fn write_state(&self, mut out: impl FnMut(FrameHeader, &[u8])) {
         for known in self.places.values().filter(|known| known.called) {
             let (cpu, seq) = (known.open, known.was_listed.into());
-            out(FrameHeader { cpu, seq, ..made_header(known.time) }, &known.end);
+            let former = Tid(known.former.0);
+            out(FrameHeader { cpu, seq, tid: former, ..made_header(known.time) }, &known.end);
         }
     }
 
@@ -397,6 +418,7 @@ impl Attached {
         let open = header.cpu.min((limits::BPF_PLACES_KNOWN as u32).saturating_sub(others));
         let Some(known) = self.entry(&place, place.program) else { return };
         (known.open, known.called, known.time, known.was_listed) = (open, true, header.time, header.seq != 0);
+        known.former = ProgId(header.tid.0);
         self.set_end(&place, end);
     }
 
@@ -414,7 +436,7 @@ impl Attached {
 /// Whether this is the end of a link whose program is shown at a place without the link.
 fn is_shown_as(end: &[u8], place: &Place) -> bool {
     let spot = place.spot & if place.via == Via::Netlink { u64::from(u32::MAX) } else { u64::MAX };
-    Bpf::decode(end).is_some_and(|end| (end.hook(), spot_in(&end.record())) == (place.hook, spot))
+    spot != 0 && Bpf::decode(end).is_some_and(|end| (end.hook(), spot_in(&end.record())) == (place.hook, spot))
 }
 
 /// What an inventory shows.

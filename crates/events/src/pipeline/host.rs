@@ -55,7 +55,7 @@ impl Pipeline {
             HostFrame::BpfAttachment(attachment) => {
                 return self.programs.attachment(attachment, time, &mut self.world, made);
             }
-            HostFrame::BpfInventory(inventory) => self.programs.compare(inventory, time, &self.world, made),
+            HostFrame::BpfInventory(inventory) => self.programs.compare(inventory, time, &mut self.world, made),
             HostFrame::BpfHidden(hidden) => unprobed::push_hidden(hidden, frame.header.time, made),
             HostFrame::ProgramChangesLost(lost) => {
                 self.ledger.count(unprobed::KIND, |of| of.stream_lost = of.stream_lost.saturating_add(lost.count));

@@ -146,8 +146,7 @@ impl ProgramReports {
             None if (record.call, record.cmd) == (call::BPF, cmd::LINK_UPDATE) => {
                 let (link, has_all) = (LinkId(record.link_id), has::LINK | has::PROG);
                 if record.ret >= 0 && record.has & has_all == has_all && link.0 != 0 {
-                    self.attached.replaced(link, &record);
-                    world.bpf.replace(link, ProgId(record.prog_id), frame.header.time);
+                    self.updated(link, &record, frame.header.time, world, to);
                 }
             }
             None => {}
@@ -168,14 +167,32 @@ impl ProgramReports {
         let (end, program) = (bpf.end(via), ProgId(bpf.record().prog_id));
         let place = Place::of(&end);
         self.begin_missing(&place, time, world, made);
-        let shown = if place.link.0 == 0 { Vec::new() } else { self.attached.shown_of_link(&end, program) };
-        for shown in shown {
+        if place.link.0 != 0 {
+            self.forget_shown(&end, program, time, world);
+        }
+        world.bpf.left_out += self.attached.begin(&place, time, &end);
+    }
+
+    /// Handles a call that replaced the program of a link. It may have unloaded the earlier program, which ended nothing.
+    fn updated(&mut self, link: LinkId, record: &BpfRecord, time: BootNanos, world: &mut World, made: &mut Batch) {
+        let place = Place::of_link(link);
+        let end = self.end_missing(&place, time, world, made);
+        let unloaded = Awaited::Unloaded(place.clone());
+        self.waiting.retain(|waiting| waiting.of != unloaded);
+        if let Some(end) = self.attached.replaced(&place, &end, record, time, world) {
+            self.forget_shown(&end, ProgId(record.prog_id), time, world);
+        }
+        world.bpf.replace(link, ProgId(record.prog_id), time);
+    }
+
+    /// Forgets the attachments without a link that are other views of a link, whose end this is.
+    fn forget_shown(&mut self, end: &[u8], program: ProgId, time: BootNanos, world: &mut World) {
+        for shown in self.attached.shown_of_link(end, program) {
             self.waiting.retain(|waiting| !waiting.is_missing(&shown));
             self.attached.forget(&shown);
             let facts = world.bpf.attachments_of(program).find(|facts| Place::of_facts(facts) == shown);
             facts.map(|facts| facts.key).into_iter().for_each(|key| world.bpf.end_attachment(key, time));
         }
-        world.bpf.left_out += self.attached.begin(&place, time, &end);
     }
 
     /// Handles a call that ended an attachment. Returns its event with what is known of that: the place of a link, which the kernel's link
@@ -359,13 +376,15 @@ impl ProgramReports {
     }
 
     /// Ends the attachments of an unloaded program. A program is unloaded when nothing refers to it any more, so it is not attached
-    /// either. The report of a call that ended an attachment may arrive after the unload.
+    /// either. The report of a call that ended an attachment, or gave a link another program, may arrive after the unload.
     fn unloaded(&mut self, id: ProgId, time: BootNanos, world: &mut World, made: &mut Batch) {
         if id.0 == 0 {
             return;
         }
-        let listed =
-            world.bpf.attachments_of(id).map(|facts| (facts.key, self.attached.ended(&Place::of_facts(facts))));
+        let listed = world.bpf.attachments_of(id).map(|facts| {
+            let place = Place::of_facts(facts);
+            (facts.key, self.attached.ended(&place), place)
+        });
         let listed: Vec<_> = listed.collect();
         for place in self.attached.of_program(id) {
             let is_of_call = self.attached.missing(&place).is_none();
@@ -377,7 +396,7 @@ impl ProgramReports {
             }
             for _ in 0..self.attached.close(&place, time, &end) {
                 let is_group = record_in(&end).is_some_and(|end| end.on & on::GROUP != 0);
-                if is_of_call && (place.via == Via::ProgAttach || is_group) {
+                if is_of_call && (place.via == Via::ProgAttach || is_group || place.link.0 != 0) {
                     let event = Batch::of(FrameHeader { seq: UNLOADED, ..made_header(time) }, &end);
                     self.wait(Waiting { of: Awaited::Unloaded(place.clone()), time, event }, world, made);
                 } else {
@@ -385,7 +404,13 @@ impl ProgramReports {
                 }
             }
         }
-        listed.into_iter().for_each(|(key, ended)| world.bpf.end_attachment(key, ended.unwrap_or(time)));
+        for (key, ended, place) in listed {
+            let is_link = place.link.0 != 0;
+            let unloaded = Awaited::Unloaded(place);
+            if !is_link || self.waiting.iter().all(|waiting| waiting.of != unloaded) {
+                world.bpf.end_attachment(key, ended.unwrap_or(time));
+            }
+        }
     }
 
     /// Handles an attachment of the inventory.
@@ -434,7 +459,7 @@ impl ProgramReports {
     }
 
     /// Handles the end of an inventory. It began after some system calls.
-    pub(super) fn compare(&mut self, inventory: &BpfInventory, time: BootNanos, world: &World, made: &mut Batch) {
+    pub(super) fn compare(&mut self, inventory: &BpfInventory, time: BootNanos, world: &mut World, made: &mut Batch) {
         for (place, end) in self.attached.compare(inventory, world) {
             let Some(mut record) = record_in(&end) else { continue };
             if self.attached.missing(&place) == Some(false) {
@@ -454,14 +479,14 @@ impl ProgramReports {
     }
 
     /// Turns the waiting reports that no system call has confirmed by this time into events.
-    pub(super) fn decide(&mut self, settled: BootNanos, world: &World, made: &mut Batch) {
+    pub(super) fn decide(&mut self, settled: BootNanos, world: &mut World, made: &mut Batch) {
         while self.waiting.front().is_some_and(|waiting| waiting.due() <= settled) {
             self.decide_first(NEVER, world, made);
         }
     }
 
     /// Turns all waiting reports into events at the end of the trace.
-    pub(super) fn end(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
+    pub(super) fn end(&mut self, end: BootNanos, world: &mut World, made: &mut Batch) {
         while !self.waiting.is_empty() {
             self.decide_first(end, world, made);
         }
@@ -485,7 +510,7 @@ impl ProgramReports {
     }
 
     /// Inserts an event at its place in time. Needed because the CPUs are read one after another.
-    fn wait(&mut self, waiting: Waiting, world: &World, made: &mut Batch) {
+    fn wait(&mut self, waiting: Waiting, world: &mut World, made: &mut Batch) {
         self.put(waiting);
         while self.waiting.len() > limits::BPF_LOADS_WAITING {
             self.decide_first(NEVER, world, made);
@@ -498,7 +523,7 @@ impl ProgramReports {
     }
 
     /// Turns the first waiting report into an event. By now the inventory may know the loaded program.
-    fn decide_first(&mut self, end: BootNanos, world: &World, made: &mut Batch) {
+    fn decide_first(&mut self, end: BootNanos, world: &mut World, made: &mut Batch) {
         let Some(first) = self.waiting.pop_front() else { return };
         match &first.of {
             Awaited::Load(id) => {
@@ -513,7 +538,12 @@ impl ProgramReports {
                 self.attached.reported(place, gone);
                 first.push_until(first.time.max(end), &mut self.callers, world, made);
             }
-            Awaited::Unloaded(_) => first.push_until(end, &mut self.callers, world, made),
+            Awaited::Unloaded(place) => {
+                if place.link.0 != 0 {
+                    world.bpf.end_link(place.link, first.time);
+                }
+                first.push_until(end, &mut self.callers, world, made);
+            }
         }
     }
 

@@ -62,7 +62,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (nth(), nth()).prop_map(|(nth, by)| Act::Misname { nth, by }),
         2 => (nth(), any::<bool>()).prop_map(|(nth, unload_first)| Act::DetachLast { nth, unload_first }),
         3 => nth().prop_map(|nth| Act::Close { nth }),
-        1 => (nth(), nth()).prop_map(|(nth, by)| Act::Update { nth, by }),
+        2 => (nth(), nth()).prop_map(|(nth, by)| Act::Update { nth, by }),
         2 => Just(Act::Begin),
         3 => Just(Act::Take),
         3 => (0u64..700).prop_map(|ms| Act::Wait { ms }),
@@ -238,6 +238,10 @@ impl Kernel {
             }
             Act::Link { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
+                // An interface has either a link or a program by netlink.
+                if self.attachments.iter().any(|known| known.via == Via::Netlink && known.place == place) {
+                    return;
+                }
                 let made = Attachment { program, link: id(&mut self.next), via: Via::Link, place };
                 self.attach(made);
                 self.call(&made, true, |record| record.cmd = cmd::LINK_CREATE);
@@ -271,7 +275,8 @@ impl Kernel {
             Act::Netlink { nth, place } => {
                 let Some(program) = self.program(nth) else { return };
                 let made = Attachment { program, link: 0, via: Via::Netlink, place };
-                if !self.attachments.contains(&made) {
+                let has_link = self.attachments.iter().any(|known| known.link != 0 && known.place == place);
+                if !has_link && !self.attachments.contains(&made) {
                     self.attach(made);
                 }
             }
@@ -339,8 +344,14 @@ impl Kernel {
                 let links: Vec<usize> =
                     (0..self.attachments.len()).filter(|n| self.attachments[*n].link != 0).collect();
                 let Some(nth) = nth.checked_rem(links.len()) else { return };
-                self.attachments[links[nth]].program = program;
+                let former = std::mem::replace(&mut self.attachments[links[nth]].program, program);
                 let updated = self.attachments[links[nth]];
+                // The link may hold the last reference to the former program, which is then unloaded within the call.
+                if by % 2 == 0 && self.attachments.iter().all(|known| known.program != former) {
+                    self.programs.retain(|known| *known != former);
+                    change(&mut self.batch, false, former, self.ms);
+                    self.ms += 1;
+                }
                 self.call(&updated, true, |record| record.cmd = cmd::LINK_UPDATE);
             }
             Act::Begin if self.begun.is_none() => {
