@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -36,15 +36,18 @@ impl Root<'_> {
         Ok(Root { path, dir, bytes_left: Cell::new(MOST) })
     }
 
-    /// A regular file; `None` if it does not exist.
+    /// A regular file; `None` if it does not exist. Others are not opened, since that may change a device.
     fn open(&self, path: &Path) -> io::Result<Option<File>> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let file = File::from(match openat2(&self.dir, path, flags, Mode::empty(), resolve) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            opened => opened.map_err(|error| failed(path, &io::Error::from(error).to_string()))?,
-        });
-        if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(failed(path, "not a regular file")) }
+        let place =
+            File::from(match openat2(&self.dir, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                opened => opened.map_err(|error| failed(path, &io::Error::from(error).to_string()))?,
+            });
+        if !place.metadata()?.is_file() {
+            return Err(failed(path, "not a regular file"));
+        }
+        File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map(Some)
     }
 
     /// The contents of a file of dpkg; `None` if it does not exist.
@@ -57,14 +60,21 @@ impl Root<'_> {
         Ok(Some(bytes))
     }
 
-    /// The SHA-256 of a file in hexadecimal digits, or the reason why it has none. No process can set the change time: if the file is
-    /// the recorded one after the read, the bytes are those that were recorded. Devices are not compared: stat(2) may show another
-    /// one than the kernel's (Btrfs), and their numbers change.
+    /// The SHA-256 of a file in hexadecimal digits, or the reason why it has none. No process can set the change time: a file that has the
+    /// recorded one after the read was not written since. A store to a mapping of it may not change the time. Devices are not
+    /// compared: stat(2) may show another one than the kernel's (Btrfs), and their numbers change.
     pub(super) fn sha256(&self, path: &[u8], recorded: &Identity) -> Result<String, &'static str> {
         if recorded.size > MOST_SUMMED {
             return Err("too_large");
         }
         let file = self.open(OsStr::from_bytes(path).as_ref()).map_err(|_| "unreadable")?.ok_or("gone")?;
+        let is_same = || {
+            let found = file.metadata().map_err(|_| "unreadable")?;
+            let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
+            let recorded = (recorded.ino, recorded.size, i128::from(changed_ns(recorded)));
+            if (found.ino(), found.len(), changed) == recorded { Ok(()) } else { Err("changed") }
+        };
+        is_same()?;
         let (mut sum, mut reader) = (Sha256::new(), BufReader::new((&file).take(recorded.size)));
         // After a signal, no sum is printed.
         while !signals::asked_to_end()
@@ -74,10 +84,8 @@ impl Root<'_> {
             let read = bytes.len();
             reader.consume(read);
         }
-        let found = file.metadata().map_err(|_| "unreadable")?;
-        let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
-        let is_same = (found.ino(), found.len(), changed) == (recorded.ino, recorded.size, changed_ns(recorded).into());
-        is_same.then(|| sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()).ok_or("changed")
+        is_same()?;
+        Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
