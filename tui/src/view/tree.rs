@@ -113,8 +113,12 @@ fn line(row: &Row, seen: &Seen<'_>, columns: &[(Column, usize)], width: u16, app
     // The least important parts are shown only if nothing is cut for them.
     let left = |remarks: &[Piece]| room.saturating_sub(whole + width_of(remarks) + 2);
     let below = if row.folded { below(row, app, theme) } else { String::new() };
-    let joined = columns::joined(&app.views.tree, seen, app.store(), theme.pipe());
-    let joined = text::value_in(joined.trim_ascii_start(), theme.charset, 4096);
+    let (redirected, next) = columns::joined(&app.views.tree, seen, app.store());
+    let mut joined = text::escape_in(redirected.trim().as_bytes(), theme.charset, 4096);
+    if !next.is_empty() {
+        joined += theme.pipe();
+        joined += &text::value_in(&next, theme.charset, 4096);
+    }
     let (beside, rest) = (format!("{below}  {joined}"), left(&remarks));
     if !beside.trim().is_empty() && text::width(beside.trim()).min(BESIDE) <= rest {
         remarks.insert(0, Piece::new(text::cut(beside.trim(), rest, theme.charset), theme.quiet()));

@@ -48,14 +48,12 @@ pub(crate) fn command(seen: &Seen<'_>, out: &mut impl Parts) {
     out.command(&named(&shell::args(&image.argv).collect::<Vec<_>>(), &image.exe), usize::MAX);
 }
 
-/// What follows the command, after a space: the redirections, then `bar` and the next process of the pipeline.
-pub(crate) fn joined(tree: &Tree, seen: &Seen<'_>, store: &Store, bar: &str) -> Vec<u8> {
-    let mut out = tree.redirected(seen, store).unwrap_or_default().into_bytes();
-    if let Some(next) = tree.next_in_pipeline(seen, store) {
-        out.extend_from_slice(bar.as_bytes());
-        command(&next, &mut out);
-    }
-    out
+/// What follows the command: the redirections, each after a space, as words of a shell, and the command of the next process of the
+/// pipeline, not escaped; empty without one.
+pub(crate) fn joined(tree: &Tree, seen: &Seen<'_>, store: &Store) -> (String, Vec<u8>) {
+    let mut next = Vec::new();
+    tree.next_in_pipeline(seen, store).iter().for_each(|seen| command(seen, &mut next));
+    (tree.redirected(seen, store).unwrap_or_default(), next)
 }
 
 /// A row as one line, for copying and searching: process id, state, lifetime, command, where it leads, what went wrong.
@@ -67,7 +65,12 @@ pub(crate) fn line(tree: &Tree, seen: &Seen<'_>, context: &Context<'_>) -> Vec<u
     short_duration(tree.lived(seen), &mut out);
     out.push(b' ');
     command(seen, &mut out);
-    out.extend(joined(tree, seen, context.store, " ┃ "));
+    let (redirected, next) = joined(tree, seen, context.store);
+    out.extend_from_slice(redirected.as_bytes());
+    if !next.is_empty() {
+        out.extend_from_slice(" ┃ ".as_bytes());
+        out.extend_from_slice(&next);
+    }
     if let Some(([words, _], _)) = tree.remark(seen, context.store) {
         out.push(b' ');
         out.extend_from_slice(&words);

@@ -168,7 +168,11 @@ impl Nodes {
                     if self.readers.len() >= limits::TREE_PROCESSES {
                         self.readers.clear();
                     }
-                    self.readers.entry(pipe).or_insert(key);
+                    // A pipe may have several readers, of which the first one that lives is shown, or inodes come again.
+                    let lives = |of: &ProcessKey| self.nodes.get(of).is_some_and(|node| node.end.is_none());
+                    if self.readers.get(&pipe).is_none_or(|reader| !lives(reader)) {
+                        self.readers.insert(pipe, key);
+                    }
                 }
                 let session = session::of(seen);
                 let on_terminal = session.is_none_or(|session| session::tty(session).is_some());

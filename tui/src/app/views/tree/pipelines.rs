@@ -38,6 +38,7 @@ impl Tree {
         let above = self.executed_above(seen).map_or(Some(None), |above| of(&above, 1))?;
         let output = of(seen, 1)?.filter(|pipe| above != Some(*pipe))?;
         let reader = self.nodes.seen(*self.nodes.readers.get(&output)?, self.conditions.moment)?;
-        Some(reader).filter(|reader| of(reader, 0) == Some(Some(output)))
+        let reads = |reader: &Seen<'_>| reader.process.key != seen.process.key && of(reader, 0) == Some(Some(output));
+        Some(reader).filter(reads)
     }
 }
