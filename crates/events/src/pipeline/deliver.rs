@@ -82,12 +82,13 @@ impl Deliver<'_> {
         let process = self.world.apply(&event);
         let seen = context(&event, self.world, process.as_ref());
         let programs = &mut *self.programs;
-        let of_command = self.command.as_mut().is_none_or(|tree| match programs::is_load(&frame) {
-            false => programs.commands.contains(&programs::program_of(&frame)),
-            true => {
-                let commands = process.is_some() && tree.whose(&event, process.as_deref()) == EventOwner::Commands;
-                commands.then(|| programs.of_command(&frame)).is_some()
+        // The programs that it loaded, and those of others that it attached.
+        let of_command = self.command.as_mut().is_none_or(|tree| {
+            let by_it = process.is_some() && tree.whose(&event, process.as_deref()) == EventOwner::Commands;
+            if by_it {
+                programs.of_command(&frame);
             }
+            by_it || !programs::is_load(&frame) && programs.commands.contains(&programs::program_of(&frame))
         });
         if !of_command || capture.is_some_and(|filter| !filter.matches(&seen, &mut Scratch::default())) {
             return;

@@ -62,7 +62,7 @@ pub(super) struct ProgramReports {
     waiting: VecDeque<Waiting>,
     /// The programs whose load only the stream reports, as an event.
     streamed: Fifo<ProgId, ()>,
-    /// The programs that the COMMAND loaded.
+    /// The programs that the COMMAND loaded or attached.
     pub(super) commands: Fifo<ProgId, ()>,
     pub(super) attached: Attached,
     /// The calls by netlink that may have attached a program.
@@ -502,11 +502,14 @@ impl ProgramReports {
         self.waiting.iter().find(|waiting| waiting.keeps_time()).map(|first| first.time)
     }
 
-    /// Records that the COMMAND loaded the program of this event, if it is a load.
+    /// Records that the COMMAND loaded or attached the program of this event, if it did.
     pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
-        if let Some(id) = record(frame).as_ref().and_then(loaded_program) {
-            know(&mut self.commands, id);
-        }
+        let attached = |record: &BpfRecord| {
+            let attaches = change_of(record).is_some_and(|(ends, _)| !ends) || record.cmd == cmd::PROG_ATTACH;
+            Some(ProgId(record.prog_id)).filter(|id| attaches && id.0 != 0)
+        };
+        let id = record(frame).and_then(|record| loaded_program(&record).or_else(|| attached(&record)));
+        id.into_iter().for_each(|id| know(&mut self.commands, id));
     }
 
     /// Inserts an event at its place in time. Needed because the CPUs are read one after another.
