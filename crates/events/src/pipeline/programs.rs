@@ -505,7 +505,8 @@ impl ProgramReports {
     /// Records that the COMMAND loaded or attached the program of this event, if it did.
     pub(super) fn of_command(&mut self, frame: &FrameRef<'_>) {
         let attached = |record: &BpfRecord| {
-            let attaches = change_of(record).is_some_and(|(ends, _)| !ends) || record.cmd == cmd::PROG_ATTACH;
+            let is_listed = (record.call, record.cmd) == (call::INVENTORY, cmd::PROG_ATTACH);
+            let attaches = is_listed || change_of(record).is_some_and(|(ends, _)| !ends);
             Some(ProgId(record.prog_id)).filter(|id| attaches && id.0 != 0)
         };
         let id = record(frame).and_then(|record| loaded_program(&record).or_else(|| attached(&record)));
