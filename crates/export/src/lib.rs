@@ -32,6 +32,7 @@ use tracetui_events::event::EventContext;
 use tracetui_events::event::describe::{self, Field, Shape, Value, args, props};
 use tracetui_events::limits;
 use tracetui_events::sink::Sink;
+use tracetui_events::text::json::hex_text;
 use tracetui_shared::kind::Kind;
 
 /// Rows in a row group: the number that DuckDB reads in one piece.
@@ -384,7 +385,7 @@ impl Row<'_> {
         let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         self.bytes += texts.text(self.row, &text);
         if let (Cow::Owned(_), Some(column)) = (&text, hexes.and_then(|at| self.columns.get_mut(at))) {
-            self.bytes += column.text(self.row, &hex_of(bytes));
+            self.bytes += column.text(self.row, &hex_text(bytes));
         }
     }
 
@@ -399,12 +400,8 @@ impl Row<'_> {
         self.bytes += column.list(self.row, whole.iter().map(|arg| Some(&**arg)));
         if let Some(column) = step.hex.and_then(|at| self.columns.get_mut(at)) {
             // Only of arguments that are not UTF-8.
-            let hexes: Vec<_> = args(area).map(|arg| str::from_utf8(arg).is_err().then(|| hex_of(arg))).collect();
+            let hexes: Vec<_> = args(area).map(|arg| str::from_utf8(arg).is_err().then(|| hex_text(arg))).collect();
             self.bytes += column.list(self.row, hexes.iter().map(Option::as_deref));
         }
     }
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use tracetui_events::recording::block::FileHeader;
 use tracetui_events::recording::file::RecordingFile;
+use tracetui_events::text::json::hex_text;
 use tracetui_events::text::time::utc;
 
 /// The latest time that a name can have: the last second of 9999.
@@ -56,7 +57,8 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn new(name: OsString, identity: Identity, header: FileHeader) -> Part {
-        let (trace, number) = header.part().map_or_else(|| (id_start(&header), 0), |(run, part)| (hex(&run), part));
+        let (trace, number) =
+            header.part().map_or_else(|| (id_start(&header), 0), |(run, part)| (hex_text(&run), part));
         Part { name, identity, header, trace, number }
     }
 
@@ -83,19 +85,15 @@ impl Part {
         let sum = hasher.finish();
         Ok(format!(
             "{}/{}/{}",
-            hex(&self.header.id),
+            hex_text(&self.header.id),
             self.identity.bytes,
-            hex(sum.as_ref().get(..16).unwrap_or_default())
+            hex_text(sum.as_ref().get(..16).unwrap_or_default())
         ))
     }
 }
 
 fn id_start(header: &FileHeader) -> String {
-    hex(header.id.get(..8).unwrap_or_default())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex_text(header.id.get(..8).unwrap_or_default())
 }
 
 /// The directory of an hour: `dt=2026-11-23/hour=18`.

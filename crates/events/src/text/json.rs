@@ -192,6 +192,11 @@ impl Formatter for Ascii {
     }
 }
 
+/// Two hex digits per byte.
+pub fn hex_text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Appends two hex digits per byte.
 pub fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tracetui_events::event::file_identity::changed_ns;
+use tracetui_events::text::json::hex_text;
 use tracetui_shared::record::identity::Identity;
 
 /// The maximum size of all files of dpkg. The list of all packages has about 1 KB for each, and the lists of files of a
@@ -61,7 +62,7 @@ impl Root<'_> {
     }
 
     /// The SHA-256 of a file in hexadecimal digits, or the reason why it has none. No process can set the change time: a file that has the
-    /// recorded one after the read was not written since. A store to a mapping of it may not change the time. Devices are not
+    /// recorded one after the read was not written since, except by stores to a mapping, which may leave the time. Devices are not
     /// compared: stat(2) may show another one than the kernel's (Btrfs), and their numbers change.
     pub(super) fn sha256(&self, path: &[u8], recorded: &Identity) -> Result<String, &'static str> {
         if recorded.size > MOST_SUMMED {
@@ -85,7 +86,7 @@ impl Root<'_> {
             reader.consume(read);
         }
         is_same()?;
-        Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex_text(&sum.finalize()))
     }
 }
 
