@@ -13,9 +13,7 @@ use packages::Packages;
 use root::Root;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use tracetui_events::event::EventContext;
@@ -28,6 +26,7 @@ use tracetui_events::pipeline::Disposition;
 use tracetui_events::playback::Step;
 use tracetui_events::text::{Charset, counted, escaped, grouped, json, right, time, width};
 use tracetui_host::machine::Uname;
+use tracetui_host::procfs;
 use tracetui_shared::id::NsInum;
 use tracetui_shared::record::identity::Identity;
 use tracetui_shared::record::mark;
@@ -62,7 +61,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
     if signals::asked_to_end() {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    let root = root.display();
+    let (root, own) = (root.display(), procfs::namespace("/proc/self", "mnt"));
     match &listed.packages {
         Packages { manager: "", .. } => {
             say(format_args!("no packages: {root} has no database of dpkg, and none of rpm that can be read"))
@@ -72,7 +71,7 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
                 "the packages are those of this machine, which did not make the recording; --root DIR names another file system",
             );
         }
-        _ if is_here && args.root.is_none() && listed.main.0 != own_mnt_ns() => {
+        _ if args.root.is_none() && !listed.files.is_empty() && own != Some(listed.main) => {
             say(
                 "most files are of another mount namespace, and the packages of this one; --root DIR names its file system",
             );
@@ -95,11 +94,6 @@ pub fn run(args: &cli::Files) -> Result<ExitCode> {
         FilesFormat::Cyclonedx => listed.cyclonedx(args.packages),
     })?;
     Ok(recordings::conclude(&playback))
-}
-
-/// The number of the mount namespace; 0 if it is unknown.
-fn own_mnt_ns() -> u32 {
-    fs::metadata("/proc/self/ns/mnt").map_or(0, |file| file.ino() as u32)
 }
 
 /// How a file was used.
@@ -286,7 +280,7 @@ impl Listed<'_> {
         let mut line = json!({ "path": String::from_utf8_lossy(file.path) });
         if std::str::from_utf8(file.path).is_err() {
             // All bytes.
-            line["path_hex"] = file.path.iter().map(|byte| format!("{byte:02x}")).collect();
+            line["path_hex"] = json::hex_text(file.path).into();
         }
         for (key, used) in [("read", read), ("written", written), ("executed", executed), ("created", created)] {
             line[key] = used.into();

@@ -137,7 +137,7 @@ fn rpm<'a>(root: &Path, found: &mut Packages, take: &mut dyn FnMut(&[u8]) -> Opt
     let root = std::path::absolute(root)?;
     let mut rpm = Command::new("rpm");
     rpm.arg("--root").arg(&root).args(["--dbpath", database, "-qa", "--qf", FORMAT]);
-    let mut child = match rpm.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
+    let mut child = match rpm.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         child => child?,
     };
