@@ -273,7 +273,7 @@ fn hidden_addresses_take_nothing_away() {
         assert!(!doctor.contains("limited: "), "{doctor}");
         assert!(doctor.contains("hidden even from root (kernel.kptr_restrict=2)"), "{doctor}");
         assert!(events.code == Some(0) && !events.stdout.contains("not seen"), "{}", events.stdout);
-        // Before 5.13 the kernel cannot be asked for names: that is said.
+        // Before 5.13 the kernel cannot be asked for names, and a message tells so.
         assert_eq!(said.stderr.contains("kptr_restrict"), release() < (5, 13), "{}", said.stderr);
     });
 }

@@ -56,12 +56,12 @@ impl App {
             Some(Subject::Process(_)) => self.subject_process().and_then(|process| copy::command_of(&process)),
             None => None,
         };
-        self.copy(command, "command");
+        self.copy(command, "whole command");
     }
 
     fn copy(&mut self, text: Option<String>, what: &str) {
         let said = match text {
-            None => format!("no whole {what} to copy"),
+            None => format!("no {what} to copy"),
             // A truncated command is a different command, so a text that is too long is not copied.
             Some(text) if text.len() > copy::MOST => {
                 format!("the {what} is too long for the clipboard: {} KiB", text.len() >> 10)
